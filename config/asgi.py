@@ -1,0 +1,22 @@
+"""ASGI entry point: HTTP to Django, `/ws/` to Channels with the tenant resolved before the socket is accepted."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
+
+import config.celery  # noqa: E402, F401 - makes it the application that `shared_task`s send through
+
+http_application = get_asgi_application()
+
+from apps.events.api.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
+from apps.events.api.tenant_scope import TenantAuthMiddleware  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": http_application,
+        "websocket": TenantAuthMiddleware(URLRouter(websocket_urlpatterns)),
+    }
+)

@@ -1,0 +1,152 @@
+"""What every installation shares: the apps, the request path, the API, templates and static files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from config.settings import env
+from config.settings.celery import *  # noqa: F403 - settings modules compose by star import
+from config.settings.database import *  # noqa: F403
+from config.settings.observability import *  # noqa: F403
+from config.settings.security import *  # noqa: F403
+
+BASE_DIR: Path = env.BASE_DIR
+DEBUG = False
+SECRET_KEY = env.SECRET_KEY
+
+# --- apps ----------------------------------------------------------------------------------------------------------
+# Users, sessions and log-in live in every schema: the public one holds platform staff, a tenant's own holds its people.
+IDENTITY_APPS = [
+    "django.contrib.contenttypes",
+    "apps.access",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.admin",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+]
+SHARED_APPS = [
+    "django_tenants",
+    "apps.tenancy",
+    *IDENTITY_APPS,
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "apps.core",
+    "apps.expressions",
+    "apps.frontends",
+    "apps.portal",
+]
+TENANT_APPS = [
+    *IDENTITY_APPS,
+    "apps.vault",
+    "apps.audit",
+    "apps.events",
+    "apps.connectors",
+    "apps.quality",
+    "apps.integrations",
+    "apps.engine",
+]
+INSTALLED_APPS = [*SHARED_APPS, *[app for app in TENANT_APPS if app not in SHARED_APPS]]
+
+TENANT_MODEL = "tenancy.Tenant"
+TENANT_DOMAIN_MODEL = "tenancy.Domain"
+PUBLIC_SCHEMA_NAME = "public"
+PUBLIC_SCHEMA_URLCONF = "config.urls_public"
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+AUTH_USER_MODEL = "access.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+BASE_DOMAIN = env.BASE_DOMAIN
+PUBLIC_PORT = env.PUBLIC_PORT
+
+# --- request path --------------------------------------------------------------------------------------------------
+MIDDLEWARE = [
+    "apps.portal.middleware.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.portal.middleware.RequestContextMiddleware",
+    "apps.tenancy.middleware.TenantMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- language and time ---------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+# --- static files and uploads --------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^.+[-.][0-9a-zA-Z_-]{8,}\..+$"
+FILES_ROOT = env.FILES_ROOT
+SPILL_ROOT = env.SPILL_ROOT
+UPLOAD_MAX_BYTES = env.UPLOAD_MAX_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 1024**2
+
+# --- mail ----------------------------------------------------------------------------------------------------------
+globals().update(env.env.email_url_config(env.EMAIL_URL))
+DEFAULT_FROM_EMAIL = env.EMAIL_FROM
+
+# --- API -----------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.access.services.http.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.CursorPage",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["apps.access.services.http.ActorThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"actor": "1200/min"},
+    "EXCEPTION_HANDLER": "apps.core.api.problems.handle_exception",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Analytics Integration Portal",
+    "DESCRIPTION": "REST v2: connections, flows, runs, quarantine, reconciliation and access of one tenant.",
+    "VERSION": "2.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v2",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+}

@@ -1,0 +1,47 @@
+"""The one module that reads the environment. Every variable the portal knows is named here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+env = environ.Env()
+
+
+def csv(name: str, default: str = "") -> list[str]:
+    """A comma-separated variable as a list without empty items."""
+    return [item.strip() for item in env.str(name, default).split(",") if item.strip()]
+
+
+SECRET_KEY = env.str("SECRET_KEY", "")
+VAULT_KEYS = env.str("VAULT_KEYS", "")
+"""`id:base64-of-32-bytes` items, comma-separated; the first one wraps new data keys."""
+
+DATABASE_URL = env.str("DATABASE_URL", "")
+WAREHOUSE_URL = env.str("WAREHOUSE_URL", DATABASE_URL)
+BROKER_URL = env.str("BROKER_URL", "redis://127.0.0.1:6379/0")
+CHANNEL_URL = env.str("CHANNEL_URL", "redis://127.0.0.1:6379/1")
+CACHE_URL = env.str("CACHE_URL", "redis://127.0.0.1:6379/2")
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 0)
+
+ALLOWED_HOSTS = csv("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = csv("CSRF_TRUSTED_ORIGINS")
+BASE_DOMAIN = env.str("BASE_DOMAIN", "localhost")
+"""Tenants without a custom domain live at `<slug>.<BASE_DOMAIN>`; the platform's own site at BASE_DOMAIN."""
+PUBLIC_PORT = env.int("PUBLIC_PORT", 0)
+"""Port that browsers use, when it is not the scheme's default; only for addresses in mails and logs."""
+
+EMAIL_URL = env.str("EMAIL_URL", "consolemail://")
+EMAIL_FROM = env.str("EMAIL_FROM", "Analytics Integration Portal <portal@localhost>")
+
+FILES_ROOT = Path(env.str("FILES_ROOT", str(BASE_DIR / ".run" / "files")))
+SPILL_ROOT = Path(env.str("SPILL_ROOT", str(BASE_DIR / ".run" / "spill")))
+UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 2 * 1024**3 - 1)
+EGRESS_ALLOW_PRIVATE = csv("EGRESS_ALLOW_PRIVATE")
+"""Private targets that connections may reach: `host-or-CIDR:port` or `host-or-CIDR:*` items."""
+
+LOG_FORMAT = env.str("LOG_FORMAT", "console")
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
