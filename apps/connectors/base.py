@@ -1,0 +1,243 @@
+"""The one protocol behind every system: `ConnectorBase` to read and look, `Writer` to load."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from time import perf_counter
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import pyarrow as pa
+
+from apps.connectors.contracts import (
+    Capabilities,
+    CheckResult,
+    CheckStep,
+    ConnectionContext,
+    EntityPage,
+    EntitySchema,
+    Manifest,
+    Partition,
+    QueryRequest,
+    ReadRequest,
+    RejectedRecord,
+    StagedPart,
+    StatsRequest,
+    Watermark,
+    WriteRequest,
+    WriteResult,
+)
+from apps.connectors.exceptions import NotSupported
+from apps.core.exceptions import PortalError
+
+
+class ConnectorType:
+    """A connector that is installed: its manifest and the class that speaks to the system."""
+
+    def __init__(self, manifest: Manifest, connector_class: type[ConnectorBase]) -> None:
+        """Bind the manifest to the class."""
+        self.type = manifest.id
+        self.manifest = manifest
+        self.connector_class = connector_class
+
+    def create(self, context: ConnectionContext) -> ConnectorBase:
+        """A connector that is not connected yet."""
+        return self.connector_class(self.manifest, context)
+
+
+class Writer(ABC):
+    """A staged, resumable, idempotent load of one entity by one run."""
+
+    def __init__(self, request: WriteRequest) -> None:
+        """Keep the request; opening does not touch the target."""
+        self.request = request
+
+    @abstractmethod
+    def stage(self, batches: Iterable[pa.RecordBatch], *, part: str) -> StagedPart:
+        """Write one part of the rows to the run's staging area.
+
+        Staging the same part again replaces it, so a part whose worker died is simply staged anew. Several processes
+        may stage different parts of one run at once.
+
+        Args:
+            batches: columns of `request.schema` by name, and `_row_id` BIGINT if lineage is wanted.
+            part: name of the part, unique in the run (`p0`, `p1`, …).
+
+        Returns:
+            Rows, bytes and checksum of what is now durable in staging.
+
+        Raises:
+            WriteRefused: a value does not fit; facts name the column.
+            OutOfSpace: the target's disk is full; the target itself is unchanged.
+        """
+
+    @abstractmethod
+    def duplicates(self, parts: Sequence[StagedPart]) -> Iterator[pa.RecordBatch]:
+        """Staged rows that lose to a later row with the same key: all staged columns, `_row_id` included.
+
+        Cheap when there are none. Call before `finish`; the engine quarantines them under rule `duplicate_key`.
+        """
+
+    @abstractmethod
+    def finish(self, parts: Sequence[StagedPart], *, allow_empty: bool, marker: str) -> WriteResult:
+        """Bring the staged parts into the target in one transaction, with a marker of the finished load.
+
+        Calling it again for a finished run returns the stored result and changes nothing.
+
+        Raises:
+            EmptyExtract: no rows, disposition replace (or `retire_missing`) and `allow_empty` is False.
+            DuplicateKeys: `on_duplicate` is `refuse`.
+            SchemaChanged: the target needs a change that is not allowed.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Drop the run's staging area. The target is unchanged. Safe to repeat."""
+
+
+class Snapshot(ABC):
+    """A consistent view of the source that stays open until it is closed."""
+
+    id: str
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the view go. Safe to repeat."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ConnectorBase(ABC):
+    """One system. Not thread-safe; open one per thread."""
+
+    main: ClassVar[str] = "connector.py"
+
+    def __init__(self, manifest: Manifest, context: ConnectionContext) -> None:
+        """Make a connector that is not connected."""
+        self.manifest = manifest
+        self.context = context
+        self.config: dict[str, Any] = {}
+        self.rejected: list[RejectedRecord] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this connector can do."""
+        return self.manifest.capabilities
+
+    @abstractmethod
+    def connect(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+        """Take the settings; opens the system lazily or at once.
+
+        Raises:
+            EgressDenied, HostUnknown, SystemUnavailable, CredentialsRefused, TlsFailed: said with a remedy.
+        """
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Release everything. Safe to repeat."""
+
+    @abstractmethod
+    def check(self) -> CheckResult:
+        """Try the settings step by step. A failing system is a result; only a fault of the portal raises."""
+
+    @abstractmethod
+    def discover(self, search: str = "", cursor: str | None = None, limit: int = 50) -> EntityPage:
+        """Entities whose name contains `search`, ordered by name, one page at a time."""
+
+    @abstractmethod
+    def describe(self, entity: str) -> EntitySchema:
+        """Structure of an entity.
+
+        Raises:
+            EntityGone: it does not exist or is not readable.
+        """
+
+    @abstractmethod
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
+        """Rows as Arrow batches of at most `batch_rows`, streamed: memory is bounded by the batch.
+
+        Every batch ends with `_source_position` (BIGINT). Records that cannot be read on their own are collected in
+        `self.rejected`, never dropped silently.
+        """
+
+    def plan_partitions(self, entity: str, count: int, *, column: str | None = None) -> tuple[Partition, ...]:
+        """At most `count` disjoint parts that together are the whole entity."""
+        del entity, count, column
+        return (Partition(),)
+
+    def open_snapshot(self) -> Snapshot:
+        """One consistent view for several readers; stays open until closed."""
+        raise NotSupported(f"{self.manifest.name} cannot hold a consistent snapshot.")
+
+    def watermark(self, entity: str, column: str) -> Watermark:
+        """How far an incremental load may read now without missing rows that commit late."""
+        del entity, column
+        return Watermark(value=None)
+
+    def stats(self, request: StatsRequest) -> dict[str, str | None]:
+        """Control totals by name, as exact decimal text, computed in the system."""
+        raise NotSupported(f"{self.manifest.name} computes no control totals.", value=request.entity)
+
+    def open_writer(self, request: WriteRequest) -> Writer:
+        """A staged load into an entity."""
+        raise NotSupported(f"{self.manifest.name} does not write.", value=request.entity)
+
+    def query(self, request: QueryRequest) -> Iterator[pa.RecordBatch]:
+        """Rows of a read-only statement in the system's own language."""
+        raise NotSupported(f"{self.manifest.name} does not take statements.", value=request.text[:80])
+
+    def pushdown_url(self) -> str | None:
+        """Identity of the physical database; equal values mean one statement can reach both. None: never."""
+        return None
+
+    def session(self) -> AbstractContextManager[Any]:
+        """The system's own session, for push-down statements within one database."""
+        raise NotSupported(f"{self.manifest.name} has no session to share.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+
+class CheckRun:
+    """Collects the steps of a check; stops at the first that fails."""
+
+    def __init__(self) -> None:
+        """Start with no steps."""
+        self._steps: list[CheckStep] = []
+        self._failure: PortalError | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a step has failed; later steps are then not tried."""
+        return self._failure is not None
+
+    def step(self, name: str, action: Callable[[], str]) -> None:
+        """Run one step unless an earlier one failed. `action` returns the sentence to show."""
+        if self._failure is not None:
+            return
+        started = perf_counter()
+        try:
+            message, ok = action(), True
+        except PortalError as error:
+            message, ok, self._failure = error.message, False, error
+        self._steps.append(CheckStep(name, ok, message, round((perf_counter() - started) * 1000)))
+
+    def result(self, message: str) -> CheckResult:
+        """The outcome; `message` is shown when every step passed."""
+        steps = tuple(self._steps)
+        if self._failure is None:
+            return CheckResult(ok=True, steps=steps, message=message)
+        return CheckResult(False, steps, self._failure.code, self._failure.message, self._failure.remedy or "")

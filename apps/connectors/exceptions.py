@@ -1,0 +1,145 @@
+"""What can go wrong between the portal and a system. Codes are stable; messages say what to do next."""
+
+from __future__ import annotations
+
+from apps.core.exceptions import Conflict, NotFound, TerminalError, TooLarge, TransientError, ValidationFailed
+
+
+class ConnectorFailed(TerminalError):
+    """The system refused the request."""
+
+    code = "connectors.failed"
+
+
+class SystemUnavailable(TransientError):
+    """The system cannot be reached at the moment."""
+
+    code = "connectors.unavailable"
+    default_remedy = "Check that the system is running and reachable from the portal; the run can be resumed."
+
+
+class HostUnknown(TerminalError):
+    """The host name does not resolve to an address."""
+
+    code = "connectors.host_unknown"
+    default_remedy = "Check the spelling of the host name."
+
+
+class CredentialsRefused(TerminalError):
+    """The system refused the credentials."""
+
+    code = "connectors.credentials_refused"
+    default_remedy = "Enter the user name and password again; check that the account is not locked."
+
+
+class TlsFailed(TerminalError):
+    """The encrypted connection could not be established."""
+
+    code = "connectors.tls_failed"
+    default_remedy = "Check the TLS mode and the certificate of the system."
+
+
+class EntityGone(TerminalError):
+    """The entity no longer exists in the system, or it is no longer readable."""
+
+    code = "connectors.entity_gone"
+    default_remedy = "Check whether it was renamed, dropped or its rights were revoked, then change the flow's source."
+
+
+class ColumnGone(TerminalError):
+    """A column that the flow reads no longer exists."""
+
+    code = "connectors.column_gone"
+    default_remedy = "Open the flow and map the column's successor, or restore the column in the source."
+
+
+class SchemaChanged(TerminalError):
+    """The structure of the entity changed in a way that the load may not follow."""
+
+    code = "connectors.schema_changed"
+    default_remedy = "Review the change in the flow's data contract."
+
+
+class SnapshotGone(TransientError):
+    """The consistent snapshot of the source was closed before the partition was read."""
+
+    code = "connectors.snapshot_gone"
+    default_remedy = "Start the load again; it opens a new snapshot."
+
+
+class UnreadableInput(TerminalError):
+    """The file or response cannot be read."""
+
+    code = "connectors.unreadable_input"
+
+
+class EmptyExtract(TerminalError):
+    """The extract has no rows, so the target was left as it is."""
+
+    code = "connectors.empty_extract"
+    default_remedy = "If the source is meant to be empty, allow an empty extract in the flow's load settings."
+
+
+class DuplicateKeys(TerminalError):
+    """Several rows of one load have the same key."""
+
+    code = "connectors.duplicate_keys"
+    default_remedy = "Choose keys that identify a row, or let the load quarantine duplicates."
+
+
+class OutOfSpace(TerminalError):
+    """The disk is full."""
+
+    code = "connectors.out_of_space"
+    default_remedy = "Free space or enlarge the disk, then resume the run; nothing was changed in the target."
+
+
+class WriteRefused(TerminalError):
+    """The target refused the rows."""
+
+    code = "connectors.write_refused"
+
+
+class NotSupported(TerminalError):
+    """The connector does not offer this operation."""
+
+    code = "connectors.not_supported"
+
+
+class ConfigInvalid(ValidationFailed):
+    """The connection's settings have problems."""
+
+    code = "connectors.config_invalid"
+
+
+class ConnectionNotFound(NotFound):
+    """There is no such connection."""
+
+    code = "connectors.connection_not_found"
+
+
+class ConnectionProtected(Conflict):
+    """This connection belongs to the portal and cannot be changed."""
+
+    code = "connectors.connection_protected"
+    default_remedy = "Create a connection of your own instead."
+
+
+class NameTaken(Conflict):
+    """Another connection has this name."""
+
+    code = "connectors.name_taken"
+    default_remedy = "Choose another name."
+
+
+class UploadTooLarge(TooLarge):
+    """The file is larger than an upload may be."""
+
+    code = "connectors.upload_too_large"
+    default_remedy = "Compress it with gzip, split it, or place it in the tenant's folder or an object store."
+
+
+class UploadRefused(ValidationFailed):
+    """The uploaded file was refused."""
+
+    code = "connectors.upload_refused"
