@@ -1,0 +1,135 @@
+import type { CallOptions, Http, Page, Query, UploadOptions } from "./http";
+import type * as T from "./types";
+
+const enc = encodeURIComponent;
+
+/** Every call of REST v2 the pages make, by resource. */
+export function createResources(http: Http) {
+  return {
+    me: {
+      get: (call?: CallOptions) => http.get<T.Me>("/me", {}, call),
+      update: (body: Partial<T.Me["user"]>) => http.patch<T.Me>("/me", body),
+    },
+    overview: (call?: CallOptions) => http.get<T.Overview>("/overview", {}, call),
+    connectors: (call?: CallOptions) => http.get<Page<T.Connector>>("/connectors", {}, call),
+    connections: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Connection>>("/connections", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Connection>(`/connections/${enc(id)}`, {}, call),
+      create: (body: T.ConnectionInput) => http.post<T.Connection>("/connections", body),
+      update: (id: string, body: T.ConnectionInput | { archived: boolean }) =>
+        http.patch<T.Connection>(`/connections/${enc(id)}`, body),
+      archive: (id: string) => http.delete(`/connections/${enc(id)}`),
+      check: (id: string, call?: CallOptions) => http.post<T.CheckResult>(`/connections/${enc(id)}/check`, {}, call),
+      checkDraft: (body: T.ConnectionInput, call?: CallOptions) =>
+        http.post<T.CheckResult>("/connections/check", body, call),
+      entities: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.EntityRef>>(`/connections/${enc(id)}/entities`, query, call),
+      entity: (id: string, name: string, call?: CallOptions) =>
+        http.get<T.EntitySchema>(`/connections/${enc(id)}/entity`, { name }, call),
+      sample: (id: string, entity: string, limit: number, call?: CallOptions) =>
+        http.get<T.Sample>(`/connections/${enc(id)}/sample`, { entity, limit }, call),
+      upload: (id: string, file: File, options: UploadOptions) =>
+        http.upload<T.Upload>(`/connections/${enc(id)}/uploads`, file, options),
+      uploads: (id: string, call?: CallOptions) =>
+        http.get<Page<T.Upload> | T.Upload[]>(`/connections/${enc(id)}/uploads`, {}, call),
+    },
+    flows: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Flow>>("/flows", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Flow>(`/flows/${enc(id)}`, {}, call),
+      create: (body: { name: string; description?: string; draft: unknown }) => http.post<T.Flow>("/flows", body),
+      update: (
+        id: string,
+        body: { name?: string; description?: string; draft?: unknown; expected_revision: number },
+        call?: CallOptions,
+      ) => http.patch<T.Flow>(`/flows/${enc(id)}`, body, call),
+      archive: (id: string) => http.delete(`/flows/${enc(id)}`),
+      validate: (id: string, definition: unknown, call?: CallOptions) =>
+        http.post<T.Validation>(`/flows/${enc(id)}/validate`, { definition }, call),
+      preview: (id: string, definition: unknown, limit: number, call?: CallOptions) =>
+        http.post<T.Preview>(`/flows/${enc(id)}/preview`, { definition, limit }, call),
+      suggest: (id: string, body: Record<string, unknown>, call?: CallOptions) =>
+        http.post<T.Suggestions>(`/flows/${enc(id)}/suggest`, body, call),
+      publish: (id: string, note: string) => http.post<T.FlowVersion>(`/flows/${enc(id)}/publish`, { note }),
+      versions: (id: string, query: Query = {}, call?: CallOptions) =>
+        http.get<Page<T.FlowVersion>>(`/flows/${enc(id)}/versions`, query, call),
+      version: (id: string, number: number, call?: CallOptions) =>
+        http.get<T.FlowVersion>(`/flows/${enc(id)}/versions/${number}`, {}, call),
+      deploy: (id: string, environment: string, version: number) =>
+        http.post<T.Deployment>(`/flows/${enc(id)}/deploy`, { environment, version }),
+      deployments: (id: string, call?: CallOptions) =>
+        http.get<Page<T.Deployment>>(`/flows/${enc(id)}/deployments`, {}, call),
+      run: (id: string, body: Record<string, unknown>) => http.post<T.Run>(`/flows/${enc(id)}/runs`, body),
+    },
+    expressions: {
+      check: (
+        body: { expression: string; schema: { name: string; type: string; nullable: boolean }[]; target_type?: string },
+        call?: CallOptions,
+      ) => http.post<T.ExpressionCheck>("/expressions/check", body, call),
+      functions: (call?: CallOptions) =>
+        http.get<{ results: T.ExpressionFunction[] }>("/expressions/functions", {}, call),
+    },
+    environments: {
+      list: (call?: CallOptions) => http.get<Page<T.Environment> | T.Environment[]>("/environments", {}, call),
+      update: (slug: string, body: Partial<T.Environment>) =>
+        http.patch<T.Environment>(`/environments/${enc(slug)}`, body),
+      bindings: (slug: string, call?: CallOptions) =>
+        http.get<Record<string, string | null>>(`/environments/${enc(slug)}/bindings`, {}, call),
+      setBindings: (slug: string, body: Record<string, string | null>) =>
+        http.put<Record<string, string | null>>(`/environments/${enc(slug)}/bindings`, body),
+      variables: (slug: string, call?: CallOptions) =>
+        http.get<unknown>(`/environments/${enc(slug)}/variables`, {}, call),
+      setVariables: (slug: string, body: unknown) => http.put<unknown>(`/environments/${enc(slug)}/variables`, body),
+    },
+    runs: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Run>>("/runs", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Run>(`/runs/${enc(id)}`, {}, call),
+      log: (id: string, after: number, limit: number, call?: CallOptions) =>
+        http.get<{ results: T.LogLine[]; next_after: number | null }>(`/runs/${enc(id)}/log`, { after, limit }, call),
+      cancel: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/cancel`),
+      resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
+      retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),
+    },
+    quarantine: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.QuarantinedRow>>("/quarantine", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.QuarantinedRow>(`/quarantine/${enc(id)}`, {}, call),
+      correct: (id: string, corrected: T.Row, note: string) =>
+        http.patch<T.QuarantinedRow>(`/quarantine/${enc(id)}`, { corrected, note }),
+      replay: (body: { ids?: string[]; run?: string; flow?: string }) => http.post<T.Run>("/quarantine/replay", body),
+      discard: (ids: string[], reason: string) => http.post<unknown>("/quarantine/discard", { ids, reason }),
+      summary: (query: Query, call?: CallOptions) =>
+        http.get<{ by_rule: { rule: string; count: number }[]; total: number }>("/quarantine/summary", query, call),
+    },
+    reconciliations: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Reconciliation>>("/reconciliations", query, call),
+      sign: (id: string, comment: string) =>
+        http.post<T.Reconciliation>(`/reconciliations/${enc(id)}/sign`, { comment }),
+    },
+    members: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Member>>("/members", query, call),
+      update: (id: string, body: { roles?: string[]; is_active?: boolean }) =>
+        http.patch<T.Member>(`/members/${enc(id)}`, body),
+      remove: (id: string) => http.delete(`/members/${enc(id)}`),
+    },
+    roles: {
+      list: (call?: CallOptions) => http.get<Page<T.Role> | T.Role[]>("/roles", { limit: 200 }, call),
+      create: (body: { name: string; slug?: string; permissions: string[] }) => http.post<T.Role>("/roles", body),
+      update: (slug: string, body: { name?: string; permissions?: string[] }) =>
+        http.patch<T.Role>(`/roles/${enc(slug)}`, body),
+      remove: (slug: string) => http.delete(`/roles/${enc(slug)}`),
+    },
+    permissions: (call?: CallOptions) => http.get<unknown>("/permissions", {}, call),
+    invitations: {
+      list: (call?: CallOptions) => http.get<Page<T.Invitation> | T.Invitation[]>("/invitations", {}, call),
+      create: (body: { email: string; roles: string[] }) => http.post<T.Invitation>("/invitations", body),
+      remove: (id: string) => http.delete(`/invitations/${enc(id)}`),
+      resend: (id: string) => http.post<unknown>(`/invitations/${enc(id)}/resend`),
+    },
+    apiKeys: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.ApiKey>>("/api-keys", query, call),
+      create: (body: { name: string; scopes: string[]; expires_at: string | null }) =>
+        http.post<T.ApiKey>("/api-keys", body),
+      revoke: (id: string) => http.delete(`/api-keys/${enc(id)}`),
+    },
+    audit: (query: Query, call?: CallOptions) => http.get<Page<T.AuditEntry>>("/audit", query, call),
+  };
+}

@@ -1,0 +1,6 @@
+export * from "./autosave";
+export * from "./definition";
+export * from "./edits";
+export * from "./history";
+export * from "./problems";
+export * from "./tokens";

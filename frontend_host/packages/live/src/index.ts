@@ -1,0 +1,1 @@
+export { LiveClient, type LiveHint, type LiveOptions, type LiveState, type SocketLike } from "./client";
