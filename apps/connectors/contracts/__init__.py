@@ -1,0 +1,57 @@
+"""What crosses between a connector and its users: plain frozen data, no Django."""
+
+from apps.connectors.contracts.catalog import (
+    DEFAULT_BATCH_ROWS,
+    Capabilities,
+    CheckResult,
+    CheckStep,
+    Connection,
+    ConnectionContext,
+    Manifest,
+    SecretField,
+)
+from apps.connectors.contracts.reading import (
+    SOURCE_POSITION,
+    Control,
+    CursorRange,
+    EntityField,
+    EntityPage,
+    EntityRef,
+    EntitySchema,
+    Partition,
+    QueryRequest,
+    ReadRequest,
+    RejectedRecord,
+    StatsRequest,
+    Watermark,
+)
+from apps.connectors.contracts.writing import LOAD_ID, ROW_ID, StagedPart, WriteRequest, WriteResult
+
+__all__ = [
+    "DEFAULT_BATCH_ROWS",
+    "LOAD_ID",
+    "ROW_ID",
+    "SOURCE_POSITION",
+    "Capabilities",
+    "CheckResult",
+    "CheckStep",
+    "Connection",
+    "ConnectionContext",
+    "Control",
+    "CursorRange",
+    "EntityField",
+    "EntityPage",
+    "EntityRef",
+    "EntitySchema",
+    "Manifest",
+    "Partition",
+    "QueryRequest",
+    "ReadRequest",
+    "RejectedRecord",
+    "SecretField",
+    "StagedPart",
+    "StatsRequest",
+    "Watermark",
+    "WriteRequest",
+    "WriteResult",
+]
