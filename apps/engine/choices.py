@@ -1,0 +1,68 @@
+"""States and kinds of runs and steps. The state machines are drawn in the app's README."""
+
+from django.db import models
+
+
+class RunStatus(models.TextChoices):
+    """Where a run stands."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    CANCELLING = "cancelling", "Cancelling"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ACTIVE_RUN_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING)
+ENDED_RUN_STATUSES = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class StepStatus(models.TextChoices):
+    """Where one attempt of a step stands."""
+
+    WAITING = "waiting", "Waiting for earlier steps"
+    READY = "ready", "Ready to be claimed"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    SKIPPED = "skipped", "Skipped"
+
+
+ENDED_STEP_STATUSES = (StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED)
+DONE_STEP_STATUSES = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
+
+
+class RunKind(models.TextChoices):
+    """Which program plans the run's steps."""
+
+    LOAD = "load", "Load"
+    REPLAY = "replay", "Replay of quarantined rows"
+
+
+class RunMode(models.TextChoices):
+    """How much of the source a load reads."""
+
+    FULL = "full", "Full"
+    INCREMENTAL = "incremental", "Incremental"
+    PARTITIONED = "partitioned", "Partitioned"
+
+
+class RunTrigger(models.TextChoices):
+    """What asked for the run."""
+
+    MANUAL = "manual", "Manual"
+    API = "api", "API"
+    RETRY = "retry", "Retry"
+    REPLAY = "replay", "Replay"
+    SCHEDULE = "schedule", "Schedule"
+
+
+class LogLevel(models.TextChoices):
+    """Weight of a log line."""
+
+    DEBUG = "debug", "Debug"
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    ERROR = "error", "Error"

@@ -1,0 +1,289 @@
+"""Plain data of the engine: what a step is, how it is retried, what it leaves behind. No Django."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from apps.core.exceptions import TransientError
+
+
+def canonical_hash(value: object) -> str:
+    """sha256 of the canonical JSON (sorted keys, no spaces) of a value; the identity of a definition."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RetryDecision:
+    """Try again.
+
+    Attributes:
+        delay_s: seconds to wait before the next attempt.
+    """
+
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When a failed step is tried again, as data.
+
+    Attributes:
+        max_attempts: attempts in all, the first one included.
+        base_s, cap_s: first and longest delay, seconds.
+        jitter: share of the delay that is random, so that many steps do not return at once.
+    """
+
+    max_attempts: int = 4
+    base_s: float = 1.0
+    cap_s: float = 60.0
+    jitter: float = 0.2
+
+    def decide(self, error: BaseException, attempt: int, *, chance: float | None = None) -> RetryDecision | None:
+        """Whether to try again after `attempt` attempts ended with `error`, and when.
+
+        Delay: min(cap_s, base_s * 2**(attempt - 1)), then up to `jitter` of it added. For the defaults without
+        jitter: 1, 2, 4 s, then None. Only a `TransientError` is ever retried.
+
+        Args:
+            error: what the last attempt raised.
+            attempt: attempts made so far, at least 1.
+            chance: number in [0, 1) in place of the random one.
+        """
+        if attempt < 1:
+            raise ValueError("attempt counts from 1")
+        if not isinstance(error, TransientError) or attempt >= self.max_attempts:
+            return None
+        delay = min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+        share = random.random() if chance is None else chance
+        return RetryDecision(delay_s=delay * (1 + self.jitter * share))
+
+
+NO_RETRY = RetryPolicy(max_attempts=1)
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step as a program plans it.
+
+    Attributes:
+        path: address inside the run (`load/part[0]`, later `loop[3]/branch:approved/post`).
+        kind: step type that executes it.
+        name: shown to people.
+        config: JSON that the step type reads; a part of the step's identity.
+        depends_on: paths that must have succeeded before.
+        connections: ids of connections it uses, for the limit per connection.
+        retry: policy for transient errors.
+    """
+
+    path: str
+    kind: str
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    connections: tuple[UUID, ...] = ()
+    retry: RetryPolicy = RetryPolicy()
+
+    @property
+    def definition_hash(self) -> str:
+        """Identity: a stored step continues only if its kind and config are still these."""
+        return canonical_hash({"kind": self.kind, "config": self.config})
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step leaves for those after it.
+
+    Attributes:
+        output: JSON for later steps; never rows.
+        detail: one line for people.
+        skipped: nothing had to be done.
+        commit: effect on the tenant's own schema; called inside the transaction that records the outcome, so that
+            the effect and its marker are one.
+    """
+
+    output: Mapping[str, Any] = field(default_factory=dict)
+    detail: str = ""
+    skipped: bool = False
+    commit: Callable[[], None] | None = None
+
+
+@dataclass
+class StepStats:
+    """Counters of one step attempt; kept in `StepResult.stats` and summed into the run's progress."""
+
+    rows_read: int = 0
+    rows_accepted: int = 0
+    rows_quarantined: int = 0
+    rows_filtered: int = 0
+    rows_written: int = 0
+    bytes: int = 0
+    estimate_rows: int | None = None
+
+    def to_json(self) -> dict[str, int | None]:
+        """The counters as a JSON object."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StepStats:
+        """Counters from what `to_json` gave; unknown names are ignored."""
+        return cls(**{name: value[name] for name in cls.__dataclass_fields__ if value.get(name) is not None})
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a program and a step may know about their run.
+
+    Attributes:
+        id, flow_id, flow_name, environment, environment_id: which run of what, where.
+        flow_version_id: None for a run of the draft.
+        kind, mode: see `choices`.
+        definition: the pinned flow definition, JSON.
+        parameters: what the starter passed.
+        since: start of the range to read, in place of the stored cursor.
+        resumed: how many times the run was resumed.
+    """
+
+    id: UUID
+    flow_id: UUID
+    flow_name: str
+    flow_version_id: UUID | None
+    environment: str
+    environment_id: UUID
+    kind: str
+    mode: str
+    definition: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    since: str | None
+    resumed: int = 0
+
+
+class StepContext(ABC):
+    """The engine's side of an executing step: identity, fencing, progress, log, cancellation.
+
+    Every method that writes is fenced: once another worker owns the step it raises `LeaseLost`, and the step ends.
+    """
+
+    run: RunFacts
+    path: str
+    name: str
+    attempt: int
+    fence: int
+    config: Mapping[str, Any]
+    outputs: Mapping[str, Mapping[str, Any]]
+    stats: StepStats
+    resources: ResourceBag
+    tenant_id: UUID
+
+    @property
+    def fenced_part(self) -> str:
+        """Name for what this execution stages; unique to attempt and delivery, so a zombie's rows are never used."""
+        return f"{self.path}#{self.attempt}.{self.fence}"
+
+    @abstractmethod
+    def tick(self, *, force: bool = False) -> None:
+        """Report progress (written at most every ~300 ms).
+
+        Raises:
+            LeaseLost: another worker owns the step.
+            RunCancelled: somebody asked to cancel.
+        """
+
+    @abstractmethod
+    def log(self, level: str, message: str, **facts: Any) -> None:
+        """Append a line to the run's log."""
+
+    @abstractmethod
+    def ensure_owner(self) -> None:
+        """Lock the step's row until the surrounding transaction ends, if it is still ours; else raise `LeaseLost`.
+
+        A write to the tenant's schema in the same transaction is thereby fenced.
+        """
+
+
+class ResourceBag:
+    """Things that outlive one step inside one visit of a worker (open connections), closed together at its end."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], Any] = {}
+        self._closers: list[Any] = []
+
+    def get(self, kind: str, key: str, make: Any, close: Any = None) -> Any:
+        """The resource of that kind and key, made by `make()` once; `close(resource)` runs at the end."""
+        found = self._items.get((kind, key))
+        if found is None:
+            found = make()
+            self._items[(kind, key)] = found
+            if close is not None:
+                self._closers.append((close, found))
+        return found
+
+    def close(self) -> None:
+        """Close everything in reverse order; the first error is raised after all were tried."""
+        first: BaseException | None = None
+        while self._closers:
+            close, item = self._closers.pop()
+            try:
+                close(item)
+            except Exception as error:  # noqa: BLE001 - every other resource must still be closed
+                first = first or error
+        self._items.clear()
+        if first is not None:
+            raise first
+
+
+class StepType(ABC):
+    """A kind of step. Stateless; one instance is registered per kind.
+
+    `execute` may be called again for the same step after a crash, possibly while a zombie of the earlier execution
+    still runs: its effects must be idempotent per run and path, or be fenced through the context.
+    """
+
+    type: ClassVar[str]
+
+    @abstractmethod
+    def execute(self, context: StepContext) -> StepOutcome:
+        """Do the work.
+
+        Raises:
+            TransientError: the retry policy decides.
+            TerminalError: the run fails with that code, message and remedy.
+        """
+
+
+class Program(ABC):
+    """Plans the steps of one kind of run."""
+
+    type: ClassVar[str]
+
+    @abstractmethod
+    def plan(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> Sequence[StepSpec]:
+        """Every step known so far, in order of display; pure.
+
+        Args:
+            run: the run.
+            outputs: output by path of the steps that have succeeded. A plan only ever grows as these do.
+        """
+
+    @abstractmethod
+    def abandon(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Release what an ended, unsuccessful run holds outside (staging). Idempotent; may be called much later."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The last run of a flow, for lists in other apps."""
+
+    id: UUID
+    status: str
+    environment: str
+    created_at: datetime
+    ended_at: datetime | None

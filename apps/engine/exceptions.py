@@ -1,0 +1,148 @@
+"""Errors of the engine. A class docstring is the default message; `code` is stable."""
+
+from __future__ import annotations
+
+from apps.core.exceptions import Conflict, LimitExceeded, NotFound, TerminalError, TransientError, ValidationFailed
+
+
+class RunNotFound(NotFound):
+    """There is no such run."""
+
+    code = "engine.run.not_found"
+
+
+class RunAlreadyActive(Conflict):
+    """This flow is already running in this environment."""
+
+    code = "engine.run.already_active"
+    default_remedy = "Wait until the active run ends, or cancel it."
+
+
+class RunNotControllable(Conflict):
+    """The run is not in a state that allows this."""
+
+    code = "engine.run.wrong_state"
+    default_remedy = "Reload the run to see its present state."
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used before for a different request."""
+
+    code = "engine.run.idempotency_conflict"
+    default_remedy = "Use a new key for a new request."
+
+
+class NothingToReplay(ValidationFailed):
+    """None of the chosen rows is waiting for a replay."""
+
+    code = "engine.replay.nothing"
+    default_remedy = "Choose rows that are open or corrected."
+
+
+class ReplayNotPossible(ValidationFailed):
+    """These rows cannot be replayed together."""
+
+    code = "engine.replay.not_possible"
+
+
+class ModeNotPossible(ValidationFailed):
+    """The flow cannot run in this mode."""
+
+    code = "engine.run.mode_not_possible"
+
+
+class DefinitionMismatch(TerminalError):
+    """The run's definition is not the one it was started with."""
+
+    code = "engine.run.definition_mismatch"
+    default_remedy = "Start a new run; a run never continues on a changed definition."
+
+
+class StepPoisoned(TerminalError):
+    """The worker died each time it executed this step, so the step is set aside."""
+
+    code = "engine.step.poisoned"
+    default_remedy = "Look at the worker's log and memory, then resume the run; finished partitions are kept."
+
+
+class StepTimeout(TransientError):
+    """The step took longer than its limit."""
+
+    code = "engine.step.timeout"
+
+
+class UnexpectedFault(TerminalError):
+    """The step hit an unexpected fault."""
+
+    code = "engine.step.unexpected"
+    default_remedy = "Give your administrator the run's id; the worker's log has the details."
+
+
+class LeaseLost(TransientError):
+    """Another worker owns this step now."""
+
+    code = "engine.step.lease_lost"
+
+
+class RunCancelled(TerminalError):
+    """The run was cancelled."""
+
+    code = "engine.run.cancelled"
+
+
+class EmptyExtract(TerminalError):
+    """The source returned no rows, and replacing the target would have emptied it. The target was left as it was."""
+
+    code = "engine.load.empty_extract"
+    default_remedy = "Check the source; if it really is empty, switch on `allow_empty` in the flow's load settings."
+
+
+class CursorBackwards(TerminalError):
+    """The source's highest cursor value is below the one already loaded."""
+
+    code = "engine.load.cursor_backwards"
+    default_remedy = (
+        "The source was probably restored or its clock was set back. Start a run with `since`, or a full run, "
+        "to read the affected range again."
+    )
+
+
+class CursorMissing(TerminalError):
+    """The cursor column is not among the source's columns."""
+
+    code = "engine.load.cursor_missing"
+    default_remedy = "Choose another cursor column in the flow's load settings."
+
+
+class ContractBroken(TerminalError):
+    """The source's columns differ from the flow's contract, and the contract is frozen."""
+
+    code = "engine.load.contract_broken"
+    default_remedy = "Accept the change in the flow's contract and publish a new version, or restore the source."
+
+
+class TooManyRejects(TerminalError):
+    """More rows were rejected than the flow allows. The target was left as it was."""
+
+    code = "engine.load.too_many_rejects"
+    default_remedy = "Look at the quarantine, correct the mapping or the source, then resume or start again."
+
+
+class CountsDiffer(TerminalError):
+    """The rows that were read are not all accounted for. The target was left as it was."""
+
+    code = "engine.load.counts_differ"
+
+
+class SpillFull(TransientError):
+    """The worker's disk is full, so the load could not spill. Nothing was written to the target."""
+
+    code = "engine.load.spill_full"
+    default_remedy = "Free space below SPILL_ROOT on the worker (or point it at a larger disk), then resume the run."
+
+
+class TenantBusy(LimitExceeded):
+    """Too many runs are waiting already."""
+
+    code = "engine.run.queue_full"
+    default_remedy = "Wait until some of the queued runs have ended."

@@ -1,0 +1,170 @@
+"""Tables of the durable core. What may change a row, and under which lock, stands in the app's README."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from apps.engine.choices import (
+    ACTIVE_RUN_STATUSES,
+    LogLevel,
+    RunKind,
+    RunMode,
+    RunStatus,
+    RunTrigger,
+    StepStatus,
+)
+from apps.tenancy.models import TenantModel
+
+
+class Run(TenantModel):
+    """One execution of a flow version in an environment, pinned to the definition it was started with."""
+
+    flow = models.ForeignKey("integrations.Flow", on_delete=models.PROTECT, related_name="+")
+    flow_version = models.ForeignKey(
+        "integrations.FlowVersion", on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    environment = models.ForeignKey("integrations.Environment", on_delete=models.PROTECT, related_name="+")
+    flow_name = models.CharField(max_length=200)
+    version_number = models.PositiveIntegerField(null=True, blank=True)
+    kind = models.CharField(max_length=16, choices=RunKind.choices, default=RunKind.LOAD)
+    mode = models.CharField(max_length=16, choices=RunMode.choices, default=RunMode.FULL)
+    trigger = models.CharField(max_length=16, choices=RunTrigger.choices, default=RunTrigger.MANUAL)
+    status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
+
+    definition = models.JSONField()
+    definition_hash = models.CharField(max_length=64)
+    parameters = models.JSONField(default=dict, blank=True)
+    since = models.CharField(max_length=64, blank=True, default="")
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    request_hash = models.CharField(max_length=64, blank=True, default="")
+    exclusive = models.BooleanField(default=True, help_text="No second active run of this flow and environment.")
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    resumed = models.PositiveIntegerField(default=0)
+
+    requested_by_kind = models.CharField(max_length=16, default="system")
+    requested_by_id = models.UUIDField(null=True, blank=True)
+    requested_by_name = models.CharField(max_length=200, blank=True, default="")
+
+    rows_read = models.BigIntegerField(default=0)
+    rows_accepted = models.BigIntegerField(default=0)
+    rows_quarantined = models.BigIntegerField(default=0)
+    rows_filtered = models.BigIntegerField(default=0)
+    rows_written = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    rows_per_s = models.FloatField(default=0)
+    estimate_rows = models.BigIntegerField(null=True, blank=True)
+    write_result = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    reconciliation_id = models.UUIDField(null=True, blank=True)
+
+    log_seq = models.BigIntegerField(default=0)
+    wake_at = models.DateTimeField(null=True, blank=True, help_text="When the sweeper rings, by the database's clock.")
+    queue_reason = models.CharField(max_length=200, blank=True, default="")
+    cleaned_at = models.DateTimeField(null=True, blank=True, help_text="When what it held outside was released.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["flow", "environment"],
+                condition=models.Q(status__in=list(ACTIVE_RUN_STATUSES), exclusive=True),
+                name="engine_one_active_run",
+            ),
+            models.UniqueConstraint(fields=["idempotency_key"], name="engine_run_idempotency_key"),
+            models.CheckConstraint(condition=models.Q(status__in=RunStatus.values), name="engine_run_status_known"),
+        ]
+        indexes = [
+            models.Index(fields=["flow", "-id"], name="engine_run_flow"),
+            models.Index(fields=["status", "-id"], name="engine_run_status"),
+            models.Index(
+                fields=["wake_at"], condition=models.Q(status__in=list(ACTIVE_RUN_STATUSES)), name="engine_run_wake"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow_name} {self.id} {self.status}"
+
+
+class StepResult(TenantModel):
+    """One attempt at one step of a run. The unique key does the work: a step has one recorded outcome an attempt."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    path = models.CharField(max_length=300)
+    attempt = models.PositiveIntegerField(default=1)
+    latest = models.BooleanField(default=True)
+    position = models.PositiveIntegerField(default=0)
+    kind = models.CharField(max_length=64)
+    name = models.CharField(max_length=200)
+    definition_hash = models.CharField(max_length=64)
+    config = models.JSONField(default=dict)
+    connections = ArrayField(models.UUIDField(), default=list, blank=True)
+    status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.WAITING)
+
+    output = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    stats = models.JSONField(default=dict)
+    detail = models.CharField(max_length=300, blank=True, default="")
+
+    deliveries = models.PositiveIntegerField(default=0)
+    lease_epoch = models.BigIntegerField(default=0, help_text="Fencing number: rises with every claim.")
+    lease_owner = models.CharField(max_length=120, blank=True, default="")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(db_default=Now(), help_text="Not to be claimed before (retry delay, timer).")
+    rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last called for it.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "path", "attempt"], name="engine_step_attempt"),
+            models.UniqueConstraint(fields=["run", "path"], condition=models.Q(latest=True), name="engine_step_latest"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["lease_expires_at"], condition=models.Q(status=StepStatus.RUNNING), name="engine_step_leases"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.attempt} {self.status}"
+
+
+class RunLog(models.Model):
+    """One line of a run's log. `seq` is taken under the run's lock, so a reader's cursor never skips a late line."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    seq = models.BigIntegerField()
+    at = models.DateTimeField(db_default=Now())
+    level = models.CharField(max_length=8, choices=LogLevel.choices, default=LogLevel.INFO)
+    message = models.TextField()
+    facts = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="engine_run_log_seq")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.level} {self.message}"
+
+
+class LoadState(TenantModel):
+    """How far a flow has loaded an entity in an environment. Written after the data, never before."""
+
+    flow = models.ForeignKey("integrations.Flow", on_delete=models.CASCADE, related_name="+")
+    environment = models.ForeignKey("integrations.Environment", on_delete=models.CASCADE, related_name="+")
+    entity = models.CharField(max_length=400)
+    cursor = models.JSONField(null=True, blank=True, help_text="{column, type, value}: highest value loaded.")
+    position = models.JSONField(null=True, blank=True, help_text="The source's own position (snapshot, page token).")
+    source_fields = models.JSONField(default=list, help_text="Columns and types seen by the last load, for drift.")
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "environment", "entity"], name="engine_load_state_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entity} {self.cursor}"

@@ -1,0 +1,363 @@
+"""`advance`: reads a run's truth under its row lock and, in the same transaction, schedules what follows.
+
+Nothing else moves a run or creates a step. It may be called by anyone, any number of times, in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from apps.engine import events
+from apps.engine.choices import DONE_STEP_STATUSES, ENDED_RUN_STATUSES, RunStatus, StepStatus
+from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
+from apps.engine.exceptions import DefinitionMismatch, RunNotFound, StepPoisoned
+from apps.engine.models import Run, StepResult
+from apps.engine.registries import programs
+from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
+from apps.engine.services.doorbell import ring_run, ring_step
+from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
+from apps.engine.services.limits import engine_limits
+
+MOVING_FIELDS = [
+    "status",
+    "rows_read",
+    "rows_accepted",
+    "rows_quarantined",
+    "rows_filtered",
+    "rows_written",
+    "bytes",
+    "rows_per_s",
+    "estimate_rows",
+    "write_result",
+    "error",
+    "reconciliation_id",
+    "log_seq",
+    "wake_at",
+    "queue_reason",
+    "started_at",
+    "ended_at",
+    "resumed",
+    "cleaned_at",
+    "updated_at",
+]
+
+
+@dataclass(frozen=True)
+class ClaimedStep:
+    """A step that the caller now owns until its lease ends.
+
+    Attributes:
+        step: the row as claimed.
+        run: facts of its run.
+        outputs: outputs by path of succeeded steps.
+        lease_until: end of the lease, by the database's clock.
+    """
+
+    step: StepResult
+    run: RunFacts
+    outputs: dict[str, dict[str, Any]]
+    lease_until: datetime
+
+
+def lock_run(run_id: UUID) -> Run:
+    """The run under its row lock; `db_now` on it is the database's time.
+
+    Raises:
+        RunNotFound: there is none in this tenant.
+    """
+    run = Run.objects.select_for_update().annotate(db_now=Now()).filter(pk=run_id).first()
+    if run is None:
+        raise RunNotFound(value=str(run_id))
+    return run
+
+
+def to_facts(run: Run, environment: str = "") -> RunFacts:
+    """The run as programs and steps see it."""
+    return RunFacts(
+        id=run.pk,
+        flow_id=run.flow_id,
+        flow_name=run.flow_name,
+        flow_version_id=run.flow_version_id,
+        environment=environment,
+        environment_id=run.environment_id,
+        kind=run.kind,
+        mode=run.mode,
+        definition=run.definition,
+        parameters=run.parameters,
+        since=run.since or None,
+        resumed=run.resumed,
+    )
+
+
+def advance(run_id: UUID, *, claim_as: str | None = None, prefer: UUID | None = None) -> ClaimedStep | None:
+    """Bring a run forward.
+
+    Args:
+        run_id: the run.
+        claim_as: name of a worker that takes one ready step at once; None only schedules.
+        prefer: the step that the doorbell named; another ready one is taken when it is gone.
+
+    Returns:
+        The claimed step, if there was one to claim.
+    """
+    with transaction.atomic():
+        run = lock_run(run_id)
+        return advance_locked(run, claim_as=claim_as, prefer=prefer)
+
+
+def advance_locked(run: Run, *, claim_as: str | None = None, prefer: UUID | None = None) -> ClaimedStep | None:
+    """As `advance`, for a caller that holds the run's lock in its own transaction."""
+    if run.status in ENDED_RUN_STATUSES:
+        return None
+    now: datetime = run.db_now  # type: ignore[attr-defined]
+    visit = _Visit(run, now)
+    try:
+        visit.settle()
+    except DefinitionMismatch as error:
+        visit.fail(error_to_json(error))
+    claimed = visit.claim(claim_as, prefer) if claim_as else None
+    visit.schedule()
+    visit.save()
+    return claimed
+
+
+class _Visit:
+    """One look at one run, under its lock."""
+
+    def __init__(self, run: Run, now: datetime) -> None:
+        self.run = run
+        self.now = now
+        self.limits = engine_limits()
+        self.before = run.status
+        self.steps = list(StepResult.objects.filter(run=run, latest=True).order_by("position", "path"))
+        self.by_path = {step.path: step for step in self.steps}
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Apply every transition that the present truth allows."""
+        self._expire_leases()
+        if self.run.status == RunStatus.CANCELLING:
+            self._settle_cancelling()
+            return
+        if canonical_hash(self.run.definition) != self.run.definition_hash:
+            raise DefinitionMismatch(f"The stored definition of run {self.run.pk} was changed after it started.")
+        if self.run.status == RunStatus.QUEUED and not self._admit():
+            return
+        failed = [step for step in self.steps if step.status == StepStatus.FAILED]
+        if failed:
+            # Running siblings finish: their work is kept for a resume. Nothing new starts.
+            if not self._running():
+                self.fail(failed[0].error or {})
+            return
+        self._grow_plan()
+        self._ready_steps()
+        if all(step.status in DONE_STEP_STATUSES for step in self.steps):
+            self._end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
+            self.lines.append(("info", f"Run succeeded: {self.run.rows_written:,} rows written.", {}))
+
+    def fail(self, error: dict[str, Any]) -> None:
+        """End the run as failed."""
+        self.run.error = error
+        self._end(RunStatus.FAILED, events.RUN_FAILED)
+        facts = {name: error[name] for name in ("code", "remedy", "step") if error.get(name)}
+        self.lines.append(("error", error.get("message", "The run failed."), facts))
+
+    def _end(self, status: RunStatus, event: str) -> None:
+        self.run.status = status
+        self.run.ended_at = self.now
+        if self.run.started_at is None:
+            self.run.started_at = self.now
+        self._sum_progress()
+        seconds = (self.run.ended_at - self.run.started_at).total_seconds()
+        self.run.rows_per_s = round(self.run.rows_read / seconds, 1) if seconds > 0 else 0.0
+        publish_run(self.run, event)
+        ring_waiting_runs(self.run)
+
+    def _sum_progress(self) -> None:
+        stats = [StepStats.from_json(step.stats) for step in self.steps]
+        for name in ("rows_read", "rows_accepted", "rows_quarantined", "rows_filtered", "rows_written", "bytes"):
+            setattr(self.run, name, sum(getattr(item, name) for item in stats))
+        estimates = [item.estimate_rows for item in stats if item.estimate_rows is not None]
+        if estimates:
+            self.run.estimate_rows = sum(estimates)
+        for step in self.steps:
+            if step.output and step.output.get("write_result"):
+                self.run.write_result = step.output["write_result"]
+
+    def _admit(self) -> bool:
+        reason = find_reason_to_wait(self.run)
+        if reason:
+            self.run.queue_reason = reason
+            return False
+        self.run.queue_reason = ""
+        self.run.status = RunStatus.RUNNING
+        self.run.started_at = self.run.started_at or self.now
+        self.lines.append(("info", "Run started.", {"mode": self.run.mode, "version": self.run.version_number}))
+        publish_run(self.run, events.RUN_STARTED)
+        return True
+
+    def _settle_cancelling(self) -> None:
+        for step in self.steps:
+            if step.status in (StepStatus.WAITING, StepStatus.READY):
+                step.status = StepStatus.CANCELLED
+                step.ended_at = self.now
+                step.save(update_fields=["status", "ended_at", "updated_at"])
+        if not self._running():
+            self._end(RunStatus.CANCELLED, events.RUN_CANCELLED)
+            self.lines.append(("warning", "Run cancelled. The target was left as it was before the run.", {}))
+            if any(step.kind == "load.finish" and step.status in DONE_STEP_STATUSES for step in self.steps):
+                self.lines[-1] = ("warning", "Run cancelled after its rows had reached the target.", {})
+
+    def _expire_leases(self) -> None:
+        for step in self._running():
+            if step.lease_expires_at is not None and step.lease_expires_at > self.now:
+                continue
+            # Cancelling: nobody will report, so the silence is the answer.
+            if self.run.status == RunStatus.CANCELLING:
+                step.status = StepStatus.CANCELLED
+                step.ended_at = self.now
+            elif step.deliveries >= self.limits.max_deliveries:
+                error = StepPoisoned(
+                    f"Step {step.path} was given to {step.deliveries} workers and none of them survived it."
+                )
+                step.status, step.error, step.ended_at = StepStatus.FAILED, error_to_json(error, step=step.path), self.now
+            else:
+                step.status, step.rung_at, step.due_at = StepStatus.READY, None, self.now
+                self.lines.append(
+                    ("warning", f"{step.name}: worker {step.lease_owner} went silent; the step starts anew.", {})
+                )
+            # Raising the number here already fences off the silent worker, before anybody else claims.
+            step.lease_epoch += 1
+            step.lease_expires_at = None
+            step.save()
+
+    def _running(self) -> list[StepResult]:
+        return [step for step in self.steps if step.status == StepStatus.RUNNING]
+
+    # -- plan ----------------------------------------------------------------------------------------------------
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """Outputs of succeeded steps, by path."""
+        return {step.path: step.output or {} for step in self.steps if step.status in DONE_STEP_STATUSES}
+
+    def plan(self) -> list[StepSpec]:
+        """The program's present plan."""
+        return list(programs.get(self.run.kind).plan(to_facts(self.run), self.outputs()))
+
+    def _grow_plan(self) -> None:
+        specs = self.plan()
+        self.specs = {spec.path: spec for spec in specs}
+        fresh = []
+        for position, spec in enumerate(specs):
+            known = self.by_path.get(spec.path)
+            if known is None:
+                fresh.append(_new_step(self.run, spec, position))
+            elif (known.kind, known.name, known.definition_hash) != (spec.kind, spec.name, spec.definition_hash):
+                raise DefinitionMismatch(
+                    f"Step {spec.path} was stored as {known.name!r} with another definition than the flow has now.",
+                    stored=known.definition_hash,
+                    planned=spec.definition_hash,
+                )
+            elif known.position != position:
+                known.position = position
+                known.save(update_fields=["position", "updated_at"])
+        if fresh:
+            StepResult.objects.bulk_create(fresh)
+            self.steps = sorted([*self.steps, *fresh], key=lambda step: (step.position, step.path))
+            self.by_path = {step.path: step for step in self.steps}
+
+    def _ready_steps(self) -> None:
+        done = {step.path for step in self.steps if step.status in DONE_STEP_STATUSES}
+        for step in self.steps:
+            spec = self.specs.get(step.path)
+            if step.status == StepStatus.WAITING and spec is not None and set(spec.depends_on) <= done:
+                step.status, step.due_at, step.rung_at = StepStatus.READY, self.now, None
+                step.save(update_fields=["status", "due_at", "rung_at", "updated_at"])
+
+    # -- work ----------------------------------------------------------------------------------------------------
+
+    def _claimable(self) -> list[StepResult]:
+        if self.run.status != RunStatus.RUNNING:
+            return []
+        ready = [step for step in self.steps if step.status == StepStatus.READY and step.due_at <= self.now]
+        busy = find_busy_connections({id_ for step in ready for id_ in step.connections})
+        return [step for step in ready if not busy & set(step.connections)]
+
+    def claim(self, owner: str, prefer: UUID | None) -> ClaimedStep | None:
+        """Give one ready step to `owner` under a new fencing number."""
+        candidates = sorted(self._claimable(), key=lambda step: step.pk != prefer)
+        if not candidates:
+            return None
+        step = candidates[0]
+        step.status = StepStatus.RUNNING
+        step.lease_epoch += 1
+        step.lease_owner = owner
+        step.lease_expires_at = self.now + timedelta(seconds=self.limits.lease_s)
+        step.deliveries += 1
+        step.started_at = step.started_at or self.now
+        step.stats = {}
+        step.save()
+        return ClaimedStep(step=step, run=to_facts(self.run), outputs=self.outputs(), lease_until=step.lease_expires_at)
+
+    def schedule(self) -> None:
+        """Ring for ready steps, and set when the sweeper should look again."""
+        if self.run.status in ENDED_RUN_STATUSES:
+            self.run.wake_at = None
+            return
+        moments = [step.lease_expires_at for step in self._running() if step.lease_expires_at]
+        grace = timedelta(seconds=self.limits.doorbell_grace_s)
+        busy_retry = timedelta(seconds=self.limits.busy_retry_s)
+        if self.run.status == RunStatus.QUEUED:
+            moments.append(self.now + busy_retry)
+        claimable = {step.pk for step in self._claimable()}
+        for step in self.steps:
+            if step.status != StepStatus.READY:
+                continue
+            if step.due_at > self.now:
+                moments.append(step.due_at)
+                if step.rung_at is None:
+                    ring_run(self.run.pk, delay_s=(step.due_at - self.now).total_seconds())
+                    self._mark_rung(step)
+            elif step.pk not in claimable:
+                moments.append(self.now + busy_retry)
+            elif step.rung_at is None or step.rung_at + grace <= self.now or step.rung_at < step.due_at:
+                ring_step(self.run.pk, step.pk)
+                self._mark_rung(step)
+                moments.append(self.now + grace)
+            else:
+                moments.append(step.rung_at + grace)
+        self.run.wake_at = min(moments, default=self.now + grace)
+
+    def _mark_rung(self, step: StepResult) -> None:
+        step.rung_at = self.now
+        StepResult.objects.filter(pk=step.pk).update(rung_at=self.now)
+
+    def save(self) -> None:
+        """Write the run and its log lines; hint browsers when something shown has changed."""
+        if self.lines:
+            write_lines(self.run, self.lines)
+        self.run.save(update_fields=MOVING_FIELDS)
+        if self.lines or self.run.status != self.before:
+            hint_run(self.run)
+
+
+def _new_step(run: Run, spec: StepSpec, position: int, attempt: int = 1) -> StepResult:
+    return StepResult(
+        run=run,
+        path=spec.path,
+        attempt=attempt,
+        position=position,
+        kind=spec.kind,
+        name=spec.name,
+        definition_hash=spec.definition_hash,
+        config=dict(spec.config),
+        connections=list(spec.connections),
+    )

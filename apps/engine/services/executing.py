@@ -1,0 +1,190 @@
+"""One visit of a worker: claim a step, execute it, record its outcome and claim the next, until none is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from apps.core.exceptions import PortalError, TransientError
+from apps.engine.choices import StepStatus
+from apps.engine.contracts import ResourceBag, StepOutcome
+from apps.engine.exceptions import LeaseLost, RunCancelled, SpillFull, UnexpectedFault
+from apps.engine.models import Run, StepResult
+from apps.engine.registries import programs, step_types
+from apps.engine.services.admission import ring_runs_waiting_for
+from apps.engine.services.advancing import ClaimedStep, advance, advance_locked, lock_run, to_facts
+from apps.engine.services.journal import error_to_json, write_lines
+from apps.engine.services.stepping import Heartbeat, RunningStep
+
+log = structlog.get_logger(__name__)
+
+DETAIL_CHARS = 300
+
+
+def owner_name() -> str:
+    """This process, for people who read a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def work_on_run(run_id: UUID, *, prefer: UUID | None = None) -> int:
+    """Execute what is ready in a run, one step after the other, in this process.
+
+    Ready siblings are rung for other workers at the same time; whoever claims first has the step.
+
+    Returns:
+        Number of steps executed here.
+    """
+    owner = owner_name()
+    resources = ResourceBag()
+    executed = 0
+    try:
+        claimed = advance(run_id, claim_as=owner, prefer=prefer)
+        while claimed is not None:
+            executed += 1
+            try:
+                claimed = _execute(claimed, resources, owner)
+            except LeaseLost:
+                # Whoever owns the step now records its outcome. Nothing of ours counts.
+                log.warning("lease_lost", run=str(run_id), step=claimed.step.path, fence=claimed.step.lease_epoch)
+                claimed = None
+    finally:
+        resources.close()
+    return executed
+
+
+def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str) -> ClaimedStep | None:
+    context = RunningStep(claimed, resources)
+    step_type = step_types.get(claimed.step.kind)
+    try:
+        with Heartbeat(context):
+            outcome = step_type.execute(context)
+        return _record(claimed, context, owner, outcome=outcome)
+    except LeaseLost:
+        raise
+    except (SystemExit, KeyboardInterrupt):
+        # A worker that is told to stop hands its step back at once, instead of letting the lease run out.
+        _release(claimed)
+        raise
+    except BaseException as error:
+        return _record(claimed, context, owner, error=to_portal_error(error, context))
+
+
+def to_portal_error(error: BaseException, context: RunningStep) -> PortalError:
+    """Any fault as an error with a code and a remedy; what nobody foresaw is logged with its traceback."""
+    if isinstance(error, PortalError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SpillFull()
+    # DuckDB has one class for every I/O fault; the disk-full one is known by the system's own words.
+    if os.strerror(errno.ENOSPC).lower() in str(error).lower():
+        return SpillFull()
+    log.exception("step_failed", run=str(context.run.id), step=context.path, exc_info=error)
+    return UnexpectedFault(f"{context.name}: {type(error).__name__}: {error}"[:500])
+
+
+def _record(
+    claimed: ClaimedStep,
+    context: RunningStep,
+    owner: str,
+    *,
+    outcome: StepOutcome | None = None,
+    error: PortalError | None = None,
+) -> ClaimedStep | None:
+    """Write the step's one outcome and schedule what follows, in one transaction; claims the next step, if any."""
+    with transaction.atomic():
+        run = lock_run(claimed.run.id)
+        step = StepResult.objects.filter(
+            pk=claimed.step.pk, lease_epoch=claimed.step.lease_epoch, status=StepStatus.RUNNING
+        ).first()
+        if step is None:
+            raise LeaseLost()
+        lines = context.take_lines()
+        step.stats = context.stats.to_json()
+        step.lease_expires_at = None
+        step.ended_at = run.db_now  # type: ignore[attr-defined]
+        if outcome is not None:
+            if outcome.commit is not None:
+                outcome.commit()
+            step.status = StepStatus.SKIPPED if outcome.skipped else StepStatus.SUCCEEDED
+            step.output = dict(outcome.output)
+            step.detail = outcome.detail[:DETAIL_CHARS]
+        else:
+            assert error is not None
+            lines += _record_error(run, step, error)
+        if lines:
+            write_lines(run, lines)
+        step.save()
+        ring_runs_waiting_for(step.connections, but=run.pk)
+        return advance_locked(run, claim_as=owner)
+
+
+def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[str, str, dict[str, object]]]:
+    step.error = error_to_json(error, step=step.path)
+    step.detail = error.message[:DETAIL_CHARS]
+    if isinstance(error, RunCancelled):
+        step.status = StepStatus.CANCELLED
+        return []
+    step.status = StepStatus.FAILED
+    decision = None
+    if isinstance(error, TransientError):
+        outputs = {
+            known.path: known.output or {}
+            for known in StepResult.objects.filter(
+                run=run, latest=True, status__in=(StepStatus.SUCCEEDED, StepStatus.SKIPPED)
+            )
+        }
+        specs = {spec.path: spec for spec in programs.get(run.kind).plan(to_facts(run), outputs)}
+        spec = specs.get(step.path)
+        decision = spec.retry.decide(error, step.attempt) if spec is not None else None
+    if decision is None:
+        return [("error", f"{step.name}: {error.message}", {"code": error.code, "remedy": error.remedy})]
+    next_attempt(step, due_in_s=decision.delay_s)
+    return [
+        (
+            "warning",
+            f"{step.name}: {error.message} Attempt {step.attempt + 1} follows in {decision.delay_s:.1f} s.",
+            {"code": error.code},
+        )
+    ]
+
+
+def next_attempt(step: StepResult, *, due_in_s: float = 0.0, status: StepStatus = StepStatus.READY) -> StepResult:
+    """Close an attempt and open the next one; the caller holds the run's lock and saves the old row's other fields."""
+    step.latest = False
+    step.save(update_fields=["latest", "updated_at"])
+    now = step.ended_at or step.created_at
+    return StepResult.objects.create(
+        run_id=step.run_id,
+        path=step.path,
+        attempt=step.attempt + 1,
+        position=step.position,
+        kind=step.kind,
+        name=step.name,
+        definition_hash=step.definition_hash,
+        config=step.config,
+        connections=step.connections,
+        status=status,
+        due_at=now + timedelta(seconds=due_in_s),
+    )
+
+
+def _release(claimed: ClaimedStep) -> None:
+    """Hand a claimed step back, uncounted, so that another worker takes it at once."""
+    with transaction.atomic():
+        run = lock_run(claimed.run.id)
+        step = StepResult.objects.filter(
+            pk=claimed.step.pk, lease_epoch=claimed.step.lease_epoch, status=StepStatus.RUNNING
+        ).first()
+        if step is None:
+            return
+        step.status, step.rung_at, step.lease_expires_at = StepStatus.READY, None, None
+        step.lease_epoch += 1
+        step.deliveries = max(0, step.deliveries - 1)
+        step.save()
+        advance_locked(run)

@@ -1,0 +1,82 @@
+"""Log lines, events, audit-free facts and hints of a run, written under the run's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from apps.core.exceptions import PortalError
+from apps.core.services.hints import send_hint
+from apps.engine.models import Run, RunLog
+from apps.events.services.outbox import publish_event
+from apps.tenancy.services.context import require_tenant
+
+MESSAGE_CHARS = 2000
+Line = tuple[str, str, dict[str, Any]]
+
+
+def write_lines(run: Run, lines: Sequence[Line]) -> None:
+    """Append lines `(level, message, facts)`; the caller holds the run's row lock and saves `log_seq`."""
+    rows = []
+    for level, message, facts in lines:
+        run.log_seq += 1
+        rows.append(RunLog(run_id=run.pk, seq=run.log_seq, level=level, message=message[:MESSAGE_CHARS], facts=facts))
+    RunLog.objects.bulk_create(rows)
+
+
+def append_lines(run_id: UUID, lines: Sequence[Line]) -> None:
+    """Append lines to a run's log from anywhere; takes the run's lock for one statement."""
+    if not lines:
+        return
+    Run.objects.filter(pk=run_id).update(log_seq=F("log_seq") + len(lines))
+    last = Run.objects.values_list("log_seq", flat=True).get(pk=run_id)
+    first = last - len(lines) + 1
+    RunLog.objects.bulk_create(
+        [
+            RunLog(run_id=run_id, seq=first + index, level=level, message=message[:MESSAGE_CHARS], facts=facts)
+            for index, (level, message, facts) in enumerate(lines)
+        ]
+    )
+
+
+def publish_run(run: Run, type_: str) -> None:
+    """Publish a run event in the caller's transaction."""
+    publish_event(
+        type_,
+        subject=f"runs/{run.pk}",
+        key=str(run.flow_id),
+        data={
+            "run_id": str(run.pk),
+            "flow_id": str(run.flow_id),
+            "flow_name": run.flow_name,
+            "version": run.version_number,
+            "environment_id": str(run.environment_id),
+            "kind": run.kind,
+            "mode": run.mode,
+            "status": run.status,
+            "rows_read": run.rows_read,
+            "rows_written": run.rows_written,
+            "rows_quarantined": run.rows_quarantined,
+            "error": run.error,
+        },
+    )
+
+
+def hint_run(run: Run) -> None:
+    """Tell browsers that the run changed."""
+    send_hint(require_tenant().id, "run", run.pk, status=run.status, flow=str(run.flow_id))
+
+
+def error_to_json(error: PortalError, *, step: str | None = None) -> dict[str, Any]:
+    """An error as stored with a step or run: code, message, remedy, and where."""
+    document: dict[str, Any] = {"code": error.code, "message": error.message, "remedy": error.remedy}
+    if error.field is not None:
+        document["field"] = error.field
+    if error.problems:
+        document["problems"] = [problem.to_json() for problem in error.problems]
+    if step is not None:
+        document["step"] = step
+    return document
