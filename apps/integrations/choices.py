@@ -38,7 +38,7 @@ class Severity(TextChoices):
     """What a broken validation does to its row."""
 
     QUARANTINE = "quarantine", "Reject the row into quarantine"
-    WARN = "warn", "Load the row and count the finding"
+    WARNING = "warning", "Load the row and count the finding"
 
 
 class DeploymentStatus(TextChoices):
@@ -48,5 +48,5 @@ class DeploymentStatus(TextChoices):
     RETIRED = "retired", "Retired"
 
 
-AGGREGATES = ("sum", "count", "min", "max", "count_distinct")
+AGGREGATES = ("sum", "count", "min", "max")
 KEYED_DISPOSITIONS = (Disposition.UPSERT, Disposition.SCD2)

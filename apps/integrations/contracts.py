@@ -61,14 +61,14 @@ class MappedField:
 
 @dataclass(frozen=True)
 class Validation:
-    """One rule per row: `expression` must be true; NULL counts as broken.
+    """One rule per row: FALSE breaks it, NULL does not (as in an SQL CHECK).
 
     Attributes:
         id: unique in the flow; the `rule` of a quarantined row.
         expression: boolean, over source columns, `mapped.<target>` and `var.<name>`.
         message: shown to whoever repairs the row.
         field: target column at fault, if one is.
-        severity: `quarantine` or `warn`.
+        severity: `quarantine`, or `warning` (the row is loaded and the finding counted).
     """
 
     id: str

@@ -112,7 +112,7 @@ class Control:
     Attributes:
         name: shown to people, unique in the flow.
         source, target: expression over source columns, and over target columns.
-        aggregate: `sum`, `count`, `min`, `max` or `count_distinct`.
+        aggregate: `sum`, `count` (of values that are not NULL), `min` or `max`; all of numbers.
         tolerance: largest accepted absolute difference.
     """
 

@@ -38,6 +38,19 @@ class SelectionEmpty(ValidationFailed):
     default_remedy = "Choose rows that are open or corrected."
 
 
+class SelectionTooLarge(ValidationFailed):
+    """Too many rows were selected at once."""
+
+    code = "quality.selection_too_large"
+
+
+class ReasonRequired(ValidationFailed):
+    """Discarding rows needs a reason."""
+
+    code = "quality.reason_required"
+    default_remedy = "Say why the rows are given up; it stays in the record."
+
+
 class SelectionMixed(ValidationFailed):
     """The selected rows belong to more than one flow or environment."""
 
@@ -63,6 +76,13 @@ class SelfSignOff(PermissionDenied):
 
     code = "quality.self_signoff"
     default_remedy = "Ask a second person with the permission reconciliation:sign."
+
+
+class PersonRequired(PermissionDenied):
+    """Only a person can sign a reconciliation."""
+
+    code = "quality.person_required"
+    default_remedy = "Sign in and sign it in the portal; API keys cannot."
 
 
 class CommentRequired(ValidationFailed):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
 
@@ -28,6 +29,7 @@ class QuarantinedRow(TenantModel):
     source_position = models.CharField(max_length=500, blank=True, default="")
     payload = models.JSONField(help_text="Source row; decimals and other exact values as text.")
     errors = models.JSONField(help_text="List of {rule, field, code, message}.")
+    search_text = models.TextField(blank=True, default="", help_text="Start of the row's values, for search.")
     rules = ArrayField(models.CharField(max_length=100), help_text="Distinct rules of `errors`, for search.")
     status = models.CharField(max_length=10, choices=QuarantineStatus.choices, default=QuarantineStatus.OPEN)
     corrected = models.JSONField(null=True, blank=True, help_text="Changed source columns only.")
@@ -62,6 +64,7 @@ class QuarantinedRow(TenantModel):
                 fields=["replay_run_id"], name="quality_q_replay", condition=Q(replay_run_id__isnull=False)
             ),
             GinIndex(fields=["rules"], name="quality_q_rules"),
+            GinIndex(SearchVector("search_text", config="simple"), name="quality_q_search"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,177 @@
+"""Reads of the quality app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import BooleanField, Count, F, Func, QuerySet, TextField
+from django.db.models.expressions import RawSQL
+
+from apps.quality.choices import QuarantineStatus
+from apps.quality.contracts import ColumnLineage, ReconciliationView, ReplayRow, ReplaySelection
+from apps.quality.exceptions import (
+    QuarantinedRowNotFound,
+    ReconciliationNotFound,
+    SelectionEmpty,
+    SelectionMixed,
+    SelectionTooLarge,
+)
+from apps.quality.models import WAITING, LineageEdge, QuarantinedRow, Reconciliation
+
+REPLAY_MOST = 100_000
+REPLAY_BATCH_ROWS = 5_000
+
+# The left side is spelled as the index is; the right side parses the words as the index did and opens the last one.
+_MATCHES = (
+    "to_tsvector('simple'::regconfig, COALESCE(search_text, '')) @@"
+    " to_tsquery('simple', nullif(plainto_tsquery('simple', %s)::text, '') || ':*')"
+)
+
+
+class _Unnest(Func):
+    function = "unnest"
+    arity = 1
+    output_field = TextField()  # type: ignore[assignment]
+    set_returning = True
+
+
+def search_quarantine(rows: QuerySet[QuarantinedRow], term: str) -> QuerySet[QuarantinedRow]:
+    """Rows with a value that contains every word of `term`; the last word may be the beginning of one."""
+    words = term.strip()
+    if not words:
+        return rows
+    return rows.filter(RawSQL(_MATCHES, [words], output_field=BooleanField()))
+
+
+def summarise_quarantine(rows: QuerySet[QuarantinedRow]) -> dict[str, Any]:
+    """Counts of the given rows by broken rule and by status.
+
+    Returns:
+        {by_rule: [{rule, count}], by_status: {status: count}, total}; a row with two broken rules counts under both.
+    """
+    plain = rows.order_by()
+    by_rule = (
+        plain.annotate(rule=_Unnest(F("rules"))).values("rule").annotate(count=Count("id")).order_by("-count", "rule")[:200]
+    )
+    by_status = {status: 0 for status in QuarantineStatus.values}
+    for entry in plain.values("status").annotate(count=Count("id")):
+        by_status[entry["status"]] = entry["count"]
+    return {
+        "by_rule": [{"rule": entry["rule"], "count": entry["count"]} for entry in by_rule],
+        "by_status": by_status,
+        "total": sum(by_status.values()),
+    }
+
+
+def count_open() -> int:
+    """Rows that wait for somebody, in the whole tenant."""
+    return QuarantinedRow.objects.filter(status__in=WAITING).count()
+
+
+def select_for_replay(
+    *, ids: Sequence[UUID] | None = None, run_id: UUID | None = None, flow_id: UUID | None = None,
+    environment_id: UUID | None = None
+) -> ReplaySelection:
+    """Waiting rows to be tried again: those given, or all of a run or flow.
+
+    Args:
+        ids: rows; every one must exist, decided ones are left out.
+        run_id, flow_id, environment_id: further limits.
+
+    Returns:
+        At most `REPLAY_MOST` rows of one flow in one environment, oldest first.
+
+    Raises:
+        QuarantinedRowNotFound: one of `ids` does not exist.
+        SelectionEmpty, SelectionMixed, SelectionTooLarge: see their messages.
+    """
+    if ids is None and run_id is None and flow_id is None:
+        raise SelectionEmpty("Name the rows, the run or the flow.")
+    rows = QuarantinedRow.objects.all()
+    if ids is not None:
+        wanted = set(ids)
+        rows = rows.filter(pk__in=wanted)
+        missing = wanted - set(rows.values_list("pk", flat=True))
+        if missing:
+            raise QuarantinedRowNotFound(field="ids", value=sorted(missing)[0])
+    limits = {"run_id": run_id, "flow_id": flow_id, "environment_id": environment_id}
+    rows = rows.filter(status__in=WAITING, **{name: value for name, value in limits.items() if value is not None})
+    found = list(rows.order_by("pk").values_list("pk", "flow_id", "environment_id")[: REPLAY_MOST + 1])
+    if not found:
+        raise SelectionEmpty()
+    if len(found) > REPLAY_MOST:
+        raise SelectionTooLarge(f"At most {REPLAY_MOST} rows can be replayed at once.", remedy="Replay run by run.")
+    places = {(flow, environment) for _, flow, environment in found}
+    if len(places) > 1:
+        raise SelectionMixed(flows=len({flow for flow, _ in places}))
+    ((flow, environment),) = places
+    return ReplaySelection(flow_id=flow, environment_id=environment, ids=tuple(pk for pk, _, _ in found))
+
+
+def iter_replay_rows(run_id: UUID, *, batch_rows: int = REPLAY_BATCH_ROWS) -> Iterator[list[ReplayRow]]:
+    """Rows that a replaying run was handed, corrections applied, in a fixed order.
+
+    Args:
+        run_id: the replaying run.
+        batch_rows: rows a batch; memory is bounded by one.
+    """
+    last: UUID | None = None
+    while True:
+        rows = QuarantinedRow.objects.filter(replay_run_id=run_id).order_by("pk")
+        if last is not None:
+            rows = rows.filter(pk__gt=last)
+        batch = list(rows.only("pk", "row_id", "payload", "corrected", "source_position")[:batch_rows])
+        if not batch:
+            return
+        last = batch[-1].pk
+        yield [
+            ReplayRow(
+                id=row.pk,
+                row_id=row.row_id,
+                values={**row.payload, **(row.corrected or {})},
+                source_position=row.source_position,
+            )
+            for row in batch
+        ]
+
+
+def find_reconciliation(run_id: UUID) -> ReconciliationView | None:
+    """The reconciliation of a run, or None while there is none."""
+    row = Reconciliation.objects.filter(run_id=run_id).first()
+    return None if row is None else to_reconciliation(row)
+
+
+def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
+    """One reconciliation.
+
+    Raises:
+        ReconciliationNotFound: there is none.
+    """
+    row = Reconciliation.objects.filter(pk=reconciliation_id).first()
+    if row is None:
+        raise ReconciliationNotFound(value=reconciliation_id)
+    return to_reconciliation(row)
+
+
+def to_reconciliation(row: Reconciliation) -> ReconciliationView:
+    """A table row as plain data."""
+    return ReconciliationView(
+        **{name: getattr(row, name) for name in ReconciliationView.__dataclass_fields__}
+    )
+
+
+def list_lineage(flow_version_id: UUID) -> list[ColumnLineage]:
+    """Where each target column of a published version comes from, by target column."""
+    found: dict[str, ColumnLineage] = {}
+    for edge in LineageEdge.objects.filter(flow_version_id=flow_version_id).order_by("target_column", "source_column"):
+        known = found.get(edge.target_column)
+        columns = (*known.source_columns, edge.source_column) if known else (edge.source_column,)
+        found[edge.target_column] = ColumnLineage(
+            target_column=edge.target_column,
+            source_columns=tuple(column for column in columns if column),
+            expression=edge.expression,
+            identity=edge.identity,
+        )
+    return list(found.values())
