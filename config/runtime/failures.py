@@ -64,7 +64,7 @@ def explain_failure(step: str, output: str, *, status: int | None = None, log: P
         A failure that names a known cause and its remedy, else the step with the tool's last lines.
     """
     where = f"the whole output is in {log}" if log else ""
-    tail = "\n".join(output.strip().splitlines()[-12:])
+    tail = "\n".join(_last_lines(output))
     for pattern, message, remedy in _KNOWN:
         if re.search(pattern, output, re.IGNORECASE):
             return Failure(
@@ -95,6 +95,14 @@ def check_free_space(path: Path, needed_bytes: int, purpose: str) -> None:
             f"{purpose} needs {needed_bytes / 1e9:.1f} GB, the disk of {path} has {free / 1e9:.1f} GB free",
             "free some space and start again",
         )
+
+
+def _last_lines(output: str) -> list[str]:
+    """What to show of a failed tool: its last lines; npm says what is wrong first and appends its manual."""
+    lines = output.strip().splitlines()
+    if lines and lines[0].startswith("npm error"):
+        return lines[:8]
+    return lines[-12:]
 
 
 def _matching_line(pattern: str, output: str) -> str:

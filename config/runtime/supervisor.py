@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 from config.runtime.console import Failure, console, paint
 from config.runtime.processes import ProcessRegistry, die_with_parent, read_lines, signal_group
