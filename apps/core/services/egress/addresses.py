@@ -206,12 +206,10 @@ def check_address(address: IpAddress, *, host: str, port: int) -> None:
     Raises:
         EgressDenied: names the address, so that an operator can decide about it.
     """
-    inner = [address, *_embedded(address)]
-    if all(_is_public(one) for one in inner):
+    if _is_public(address) and all(_is_public(one) for one in _embedded(address)):
         return
-    allowances = _allowances()
-    private = [one for one in inner if not _is_public(one)]
-    if allowances and all(any(item.covers(host, one, port) for item in allowances) for one in private):
+    # The allowance must name the address itself: allowing 127.0.0.0/8 does not allow its IPv6 disguises.
+    if any(item.covers(host, address, port) for item in _allowances()):
         return
     shown = host if host == str(address) else f"{host} ({address})"
     raise EgressDenied(
@@ -258,7 +256,7 @@ def _embedded(address: IpAddress) -> list[IpAddress]:
         found.append(address.sixtofour)
     if address.teredo is not None:
         found.extend(address.teredo)
-    if any(address in block for block in (NAT64, V4_COMPATIBLE, V4_TRANSLATED)):
+    if any(address in block for block in (NAT64, V4_TRANSLATED)):
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return found
 
