@@ -1,0 +1,139 @@
+"""Each request in the scope of the tenant that its host names, exactly once, before anything reads the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import structlog
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
+
+from apps.core.api.problems import CONTENT_TYPE, problem_document
+from apps.core.exceptions import PortalError
+from apps.tenancy.choices import TenantStatus
+from apps.tenancy.exceptions import InvalidDomain, TenantNotReady, TenantSchemaLags, TenantSuspended, UnknownHost
+from apps.tenancy.models import Tenant
+from apps.tenancy.services.addresses import find_tenant_by_host, is_public_host, normalise_host
+from apps.tenancy.services.context import public_context, tenant_context
+from apps.tenancy.services.migrations import has_current_schema
+
+
+def resolve_host(host: str) -> Tenant | None:
+    """The tenant that a host serves; None on the platform's own host. Shared with the WebSocket side.
+
+    Args:
+        host: value of the Host header, already checked against ALLOWED_HOSTS.
+
+    Raises:
+        UnknownHost: no tenant has that domain.
+        TenantSuspended, TenantNotReady, TenantSchemaLags: it has one that cannot be served now.
+    """
+    try:
+        name = normalise_host(host)
+    except InvalidDomain as error:
+        raise UnknownHost() from error
+    if is_public_host(name):
+        return None
+    tenant = find_tenant_by_host(name)
+    if tenant is None:
+        raise UnknownHost(f"No organisation lives at {name}.")
+    if tenant.status == TenantStatus.SUSPENDED:
+        raise TenantSuspended()
+    if tenant.status == TenantStatus.PROVISIONING:
+        raise TenantNotReady()
+    if not has_current_schema(tenant):
+        raise TenantSchemaLags()
+    return tenant
+
+
+class TenantMiddleware:
+    """Sets `request.tenant` (None on the platform's host), the URL configuration and the tenant scope."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self.__acall__(request)
+        refusal = self._enter(request)
+        if refusal is not None:
+            return refusal
+        with _scope_of(request.tenant), _log_fields(request.tenant):
+            return self._leave(request, self.get_response(request))
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        """The same under ASGI; the scope follows the request into its threads."""
+        refusal = await sync_to_async(self._enter)(request)
+        if refusal is not None:
+            return refusal
+        with _scope_of(request.tenant), _log_fields(request.tenant):
+            return self._leave(request, await self.get_response(request))
+
+    @staticmethod
+    def _enter(request: HttpRequest) -> HttpResponse | None:
+        try:
+            request.tenant = resolve_host(request.get_host())
+        except DisallowedHost:
+            return _refuse(request, UnknownHost())
+        except PortalError as error:
+            return _refuse(request, error)
+        if request.tenant is None:
+            request.urlconf = settings.PUBLIC_SCHEMA_URLCONF
+        return None
+
+    @staticmethod
+    def _leave(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        # A streamed body is read after this middleware has left the scope.
+        if response.streaming and request.tenant is not None:
+            content: Any = response.streaming_content
+            wrap = _astream if response.is_async else _stream
+            response.streaming_content = wrap(request.tenant, content)
+        return response
+
+
+def _scope_of(tenant: Tenant | None) -> AbstractContextManager[Any]:
+    return public_context() if tenant is None else tenant_context(tenant)
+
+
+def _log_fields(tenant: Tenant | None) -> AbstractContextManager[Any]:
+    return structlog.contextvars.bound_contextvars(tenant="public" if tenant is None else tenant.slug)
+
+
+def _stream(tenant: Tenant, content: Iterator[bytes]) -> Iterator[bytes]:
+    while True:
+        with tenant_context(tenant):
+            try:
+                chunk = next(content)
+            except StopIteration:
+                return
+        yield chunk
+
+
+async def _astream(tenant: Tenant, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        with tenant_context(tenant):
+            try:
+                chunk = await anext(content)
+            except StopAsyncIteration:
+                return
+        yield chunk
+
+
+def _refuse(request: HttpRequest, error: PortalError) -> HttpResponse:
+    headers = {"Retry-After": "10"} if error.status == 503 else {}
+    if request.path.startswith("/api/"):
+        return JsonResponse(
+            problem_document(error, instance=request.path), status=error.status, content_type=CONTENT_TYPE, headers=headers
+        )
+    page = render_to_string("tenancy/refused.html", {"error": error})
+    return HttpResponse(page, status=error.status, headers=headers)

@@ -1,0 +1,127 @@
+"""The second fence: schemas, a database role per tenant, and exactly the rights it needs.
+
+A wrong search path or a forgotten filter then meets "permission denied" instead of another tenant's rows. All functions
+are idempotent and run as the login role, which owns every schema and table; the tenant's role owns only its warehouse
+schema, where the warehouse connector makes tables.
+"""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.db.utils import ProgrammingError
+from psycopg import errors, sql
+
+from apps.tenancy.exceptions import RoleRightsMissing
+from apps.tenancy.models import Domain, Tenant
+from apps.tenancy.registries import table_rights
+from apps.tenancy.services.context import public_context
+
+__all__ = ["drop_schemas_and_role", "ensure_role", "ensure_schemas", "grant_rights"]
+
+MIN_SERVER_VERSION = 160000
+READABLE_IN_PUBLIC = (Tenant._meta.db_table, Domain._meta.db_table)
+ALL_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+def _execute(statement: str, *names: str) -> None:
+    """Run one statement with its `{}` filled by quoted identifiers."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(*[sql.Identifier(name) for name in names]))
+
+
+def _scalar(query: str, params: list[object]) -> object:
+    with connection.cursor() as cursor:
+        cursor.execute(query, params)
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def ensure_role(tenant: Tenant) -> None:
+    """Make the tenant's role and let the login role switch to it without inheriting its rights.
+
+    Raises:
+        RoleRightsMissing: the login role may not create roles, or the server is older than PostgreSQL 16.
+    """
+    with public_context():
+        version = connection.cursor().connection.info.server_version
+        if version < MIN_SERVER_VERSION:
+            raise RoleRightsMissing(
+                f"PostgreSQL {version // 10000} is too old; tenants need 16 or newer.",
+                remedy="Upgrade the database server.",
+            )
+        try:
+            with transaction.atomic():
+                _make_role(tenant.db_role)
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, errors.InsufficientPrivilege):
+                raise
+            login = _scalar("SELECT session_user", [])
+            raise RoleRightsMissing(
+                f"The database user {login} may not create roles, which each tenant needs.",
+                remedy=f'As a database superuser run: ALTER ROLE "{login}" CREATEROLE; then start again.',
+            ) from error
+
+
+def _make_role(role: str) -> None:
+    # Two provisionings at once may both find the role missing; the lock lets the second one see the first one's.
+    _scalar("SELECT pg_advisory_xact_lock(hashtext('tenancy.roles'))", [])
+    if _scalar("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]) is None:
+        _execute("CREATE ROLE {} NOLOGIN NOINHERIT", role)
+    granted = _scalar(
+        "SELECT 1 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member "
+        "WHERE r.rolname = %s AND u.rolname = session_user AND m.set_option AND NOT m.inherit_option "
+        "AND NOT EXISTS (SELECT 1 FROM pg_auth_members o WHERE o.roleid = m.roleid AND o.member = m.member "
+        "AND o.inherit_option)",
+        [role],
+    )
+    if granted is None:
+        _execute("GRANT {} TO SESSION_USER WITH SET TRUE, INHERIT FALSE", role)
+
+
+def ensure_schemas(tenant: Tenant) -> None:
+    """Make the tenant's two schemas, and close the public one to everybody but its owner."""
+    with public_context(), transaction.atomic():
+        _execute("CREATE SCHEMA IF NOT EXISTS {}", tenant.schema_name)
+        if _scalar("SELECT 1 FROM pg_namespace WHERE nspname = %s", [tenant.warehouse_schema]) is None:
+            # Making a schema for another owner needs CREATE on the database for that owner only on old servers; here
+            # it needs the SET right that `ensure_role` granted.
+            _execute("CREATE SCHEMA {} AUTHORIZATION {}", tenant.warehouse_schema, tenant.db_role)
+        if _scalar("SELECT nspowner = (SELECT oid FROM pg_roles WHERE rolname = session_user) OR "
+                   "pg_has_role(session_user, nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'", []):  # fmt: skip
+            _execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+def grant_rights(tenant: Tenant) -> None:
+    """Give the tenant's role its rights on its own tables, now and for tables that migrations add later."""
+    schema, role = tenant.schema_name, tenant.db_role
+    with public_context(), transaction.atomic():
+        _execute("REVOKE ALL ON SCHEMA {} FROM PUBLIC", schema)
+        _execute("GRANT USAGE ON SCHEMA {} TO {}", schema, role)
+        _execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {} TO {}", schema, role)
+        _execute("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {} TO {}", schema, role)
+        _execute("ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}", schema, role)
+        _execute("ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT USAGE, SELECT ON SEQUENCES TO {}", schema, role)
+        for table, rights in table_rights.items():
+            if _scalar("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))", [schema, table]) is None:
+                continue
+            for right in ALL_RIGHTS:
+                if right not in rights:
+                    _execute(f"REVOKE {right} ON {{}}.{{}} FROM {{}}", schema, table, role)
+        _execute("GRANT USAGE ON SCHEMA public TO {}", role)
+        for table in READABLE_IN_PUBLIC:
+            _execute("GRANT SELECT ON public.{} TO {}", table, role)
+
+
+def drop_schemas_and_role(tenant: Tenant) -> None:
+    """Remove everything a tenant has in the database. There is no way back; for tests and a failed provisioning."""
+    with public_context(), transaction.atomic():
+        if _scalar("SELECT 1 FROM pg_roles WHERE rolname = %s", [tenant.db_role]) is not None:
+            # Dropping what the role owns needs the role's own rights.
+            _execute("SET LOCAL ROLE {}", tenant.db_role)
+            _execute("DROP SCHEMA IF EXISTS {} CASCADE", tenant.warehouse_schema)
+            _execute("RESET ROLE")
+            _execute("DROP SCHEMA IF EXISTS {} CASCADE", tenant.schema_name)
+            for table in READABLE_IN_PUBLIC:
+                _execute("REVOKE ALL ON public.{} FROM {}", table, tenant.db_role)
+            _execute("REVOKE ALL ON SCHEMA public FROM {}", tenant.db_role)
+            _execute("DROP ROLE {}", tenant.db_role)
