@@ -1,0 +1,52 @@
+interface ProgressProps {
+  /** 0 to 1; null when it cannot be told. */
+  share: number | null;
+  tone?: "ok" | "bad" | "warn";
+  label: string;
+}
+
+export function Progress({ share, tone, label }: ProgressProps) {
+  const percent = share === null ? undefined : Math.round(Math.min(1, Math.max(0, share)) * 100);
+  return (
+    <div
+      className={`progress ${tone ?? ""} ${percent === undefined ? "unknown" : ""}`}
+      role="progressbar"
+      aria-label={label}
+      aria-valuenow={percent}
+      aria-valuemin={0}
+      aria-valuemax={100}
+    >
+      <i style={percent === undefined ? undefined : { width: `${percent}%` }} />
+    </div>
+  );
+}
+
+const STATUS: Record<string, [tone: string, label: string]> = {
+  queued: ["", "Queued"],
+  pending: ["", "Waiting"],
+  waiting: ["", "Waiting"],
+  running: ["info live", "Running"],
+  cancelling: ["warn live", "Cancelling"],
+  succeeded: ["ok", "Succeeded"],
+  failed: ["bad", "Failed"],
+  cancelled: ["", "Cancelled"],
+  skipped: ["", "Skipped"],
+  new: ["", "Not tested"],
+  ok: ["ok", "Working"],
+  failing: ["bad", "Failing"],
+  open: ["warn", "Open"],
+  corrected: ["info", "Corrected"],
+  replayed: ["ok", "Replayed"],
+  discarded: ["", "Discarded"],
+  green: ["ok", "Reconciled"],
+  amber: ["warn", "Within tolerance"],
+  red: ["bad", "Differs"],
+  signed: ["info", "Signed off"],
+  draft: ["", "Draft"],
+};
+
+/** The status of a run, stage, connection, row or reconciliation; never by colour alone. */
+export function StatusBadge({ status }: { status: string }) {
+  const [tone, label] = STATUS[status] ?? ["", status];
+  return <span className={`badge ${tone}`}>{label}</span>;
+}
