@@ -1,0 +1,1 @@
+"""The one expression language: SQL scalar expressions in DuckDB's dialect."""

@@ -1,0 +1,187 @@
+"""Values of expressions for a few rows: previews, branch conditions, gateway transforms, event filters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from apps.expressions.choices import ROW_TEXT, RowCode
+from apps.expressions.contracts import ExpressionFault, Field, RowResult, Schema
+from apps.expressions.exceptions import EvaluationFailed, SandboxFailed
+from apps.expressions.services.binding import Types
+from apps.expressions.services.checking import analyse, invalid
+from apps.expressions.services.emitting import Emitter, Fault, Layers, any_fault, column_value
+from apps.expressions.services.inputs import InputProblem, infer_schema, to_arrow_rows, to_parameters
+from apps.expressions.services.sandbox import DEFAULT_TIMEOUT_S, drop_thread_sandbox, thread_sandbox
+from apps.expressions.tree import Node
+from apps.expressions.types import quote_name
+
+MAX_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An expression with the name its value gets."""
+
+    name: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """Several expressions as one SELECT: a value and a fault code for each."""
+
+    select: str
+    columns: tuple[str, ...]
+
+
+def evaluate(
+    source: str, context: Mapping[str, Any], schema: Schema | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> Any:
+    """The value of one expression for one JSON context.
+
+    Args:
+        source: the expression.
+        context: column -> JSON value (str, int, float, Decimal, bool, None, date, datetime, dict, list).
+        schema: types of the columns; taken from the values when absent (a JSON number without a fraction is BIGINT, with
+            one DOUBLE: pass Decimal, or a schema, for money).
+        timeout_s: bound.
+
+    Returns:
+        A Python value; DECIMAL as Decimal, STRUCT as dict, LIST as list, instants aware in UTC.
+
+    Raises:
+        ExpressionInvalid: the text has errors for this schema.
+        EvaluationFailed: no value for this context (division by zero, conversion …); `facts["row_code"]` says which.
+        EvaluationTimeout, EvaluationMemory: bounds.
+    """
+    known = schema or infer_schema(context)
+    program = _program(((("value", source)),), known)
+    fields = [field for field in known if field.name in program.columns]
+    try:
+        parameters = to_parameters(context, fields)
+    except InputProblem as problem:
+        raise EvaluationFailed(str(problem), field=problem.column, row_code=RowCode.INPUT) from None
+    row = _run(program, _from_parameters(fields), timeout_s, parameters)
+    code = row.column("f0")[0].as_py()
+    if code is not None:
+        raise EvaluationFailed(f"The value {ROW_TEXT[code]}.", row_code=code)
+    return _python(row.column("c0"))[0]
+
+
+def evaluate_rows(
+    expressions: Sequence[Named | tuple[str, str]],
+    rows: Sequence[Mapping[str, Any]],
+    schema: Schema,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> list[RowResult]:
+    """Values of several expressions for several rows, errors kept apart per row and expression.
+
+    Args:
+        expressions: (name, expression) pairs.
+        rows: at most 10,000 JSON rows; a missing column is NULL, one that does not fit the schema is a row error.
+        schema: types of the columns.
+        timeout_s: bound for all rows together.
+
+    Raises:
+        ExpressionInvalid: an expression has errors for this schema.
+        EvaluationTimeout, EvaluationMemory: bounds.
+    """
+    named = tuple((item.name, item.expression) if isinstance(item, Named) else item for item in expressions)
+    program = _program(named, schema)
+    fields = [field for field in schema if field.name in program.columns]
+    data, refused = to_arrow_rows(rows[:MAX_ROWS], fields)
+    if not rows:
+        return []
+    sandbox = thread_sandbox()
+    typed = ", ".join(f"CAST({quote_name(f.name)} AS {f.type}) AS {quote_name(f.name)}" for f in fields)
+    with sandbox.relation("_rows", data):
+        table = _run(program, f"SELECT {typed or '1 AS _'} FROM _rows", timeout_s, None)
+    values = [_python(table.column(f"c{i}")) for i in range(len(named))]
+    faults = [table.column(f"f{i}").to_pylist() for i in range(len(named))]
+    results = []
+    for position in range(len(rows[:MAX_ROWS])):
+        problem = refused.get(position)
+        if problem is not None:
+            errors = tuple(ExpressionFault(name, RowCode.INPUT, problem) for name, _ in named)
+            results.append(RowResult({name: None for name, _ in named}, errors))
+            continue
+        row_values: dict[str, Any] = {}
+        errors_: list[ExpressionFault] = []
+        for index, (name, _) in enumerate(named):
+            code = faults[index][position]
+            row_values[name] = values[index][position] if code is None else None
+            if code is not None:
+                errors_.append(ExpressionFault(name, code, f"{name} {ROW_TEXT[code]}."))
+        results.append(RowResult(row_values, tuple(errors_)))
+    return results
+
+
+def first_fault(tree: Node, types: Types) -> str | None:
+    """For an expression without columns: what is wrong with its value, or None."""
+    layers = Layers()
+    value = Emitter(types, layers, _no_columns).emit(tree)
+    sql = f"SELECT {fault_code(value.faults)} AS f, {value.sql} AS v FROM {layers.wrap('(SELECT 1 AS _)')}"
+    code = thread_sandbox().run(sql, 1.0).column("f")[0].as_py()
+    return None if code is None else ROW_TEXT[code]
+
+
+def fault_code(faults: Sequence[Fault]) -> str:
+    """A VARCHAR: the code of the first fault that holds, or NULL."""
+    by_code: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_code.setdefault(fault.code, []).append(fault)
+    whens = " ".join(f"WHEN {any_fault(items)} THEN '{code}'" for code, items in by_code.items())
+    return f"CASE {whens} ELSE NULL END" if whens else "CAST(NULL AS VARCHAR)"
+
+
+@functools.lru_cache(maxsize=1_024)
+def _program(named: tuple[tuple[str, str], ...], schema: Schema) -> _Program:
+    layers = Layers()
+    selected: list[str] = []
+    columns: dict[str, None] = {}
+    for index, (name, source) in enumerate(named):
+        analysis = analyse(source, schema)
+        if analysis.tree is None or analysis.types is None or not analysis.checked.ok:
+            raise invalid(name, analysis.checked)
+        names = analysis.names
+        columns |= dict.fromkeys(analysis.checked.columns)
+
+        def column(node: Any, names: Any = names) -> Any:
+            found = names.resolve(node)
+            return column_value(quote_name(found.column), found.path, 0)
+
+        value = Emitter(analysis.types, layers, column).emit(analysis.tree)
+        selected += [f"{value.sql} AS c{index}", f"{fault_code(value.faults)} AS f{index}"]
+    select = f"SELECT {', '.join(selected)} FROM {layers.wrap('_context')}"
+    return _Program(select, tuple(columns))
+
+
+def _no_columns(node: Any) -> Any:
+    raise LookupError(node.parts)
+
+
+def _from_parameters(fields: Sequence[Field]) -> str:
+    columns = ", ".join(f"CAST(${i} AS {f.type}) AS {quote_name(f.name)}" for i, f in enumerate(fields, start=1))
+    return f"SELECT {columns or '1 AS _'}"
+
+
+def _run(program: _Program, source: str, timeout_s: float, parameters: list[Any] | None) -> pa.Table:
+    sql = f"WITH _context AS ({source}) {program.select}"
+    try:
+        return thread_sandbox().run(sql, timeout_s, parameters=parameters)
+    except SandboxFailed:
+        drop_thread_sandbox()
+        raise
+
+
+def _python(column: pa.ChunkedArray) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):  # a date outside of Python's years 1 to 9999
+        return column.cast(pa.string()).to_pylist()
