@@ -331,6 +331,19 @@ def _to_reconciliation(data: Mapping[str, Any]) -> ReconciliationPolicy:
 
 
 @dataclass(frozen=True)
+class FlowRef:
+    """A flow and its draft. `draft` may be incomplete; `FlowDefinition.from_json` tells."""
+
+    id: UUID
+    name: str
+    slug: str
+    kind: str
+    archived: bool
+    draft: dict[str, Any]
+    draft_revision: int
+
+
+@dataclass(frozen=True)
 class EnvironmentRef:
     """An environment: `slug` is dev, test or prod; `protected` ones take only published versions."""
 

@@ -58,6 +58,19 @@ class FlowArchived(Conflict):
     default_remedy = "Create a new flow, or copy this one's definition."
 
 
+class FlowInUse(Conflict):
+    """The flow is deployed to a protected environment."""
+
+    code = "integrations.flow_in_use"
+    default_remedy = "Remove the deployment there first."
+
+
+class NameInvalid(ValidationFailed):
+    """The name is not valid."""
+
+    code = "integrations.name_invalid"
+
+
 class SlugTaken(Conflict):
     """Another flow has this short name."""
 
@@ -81,6 +94,13 @@ class BindingInvalid(ValidationFailed):
     """The binding is not valid."""
 
     code = "integrations.binding_invalid"
+
+
+class SourceUnknown(TerminalError):
+    """Nothing is known about the source's columns."""
+
+    code = "integrations.source_unknown"
+    default_remedy = "Test the source connection, and check the entity's name."
 
 
 class SampleUnavailable(TerminalError):

@@ -204,7 +204,7 @@ class ReconciliationInput:
         count_tolerance: largest accepted difference of counts after quarantine.
         breaks: keys that disagree; only the first ones are kept (`BREAKS_KEPT`).
         breaks_total: how many there are in all.
-        requested_by: user who started the run; None for a machine.
+        requested_by: person who started the run (`actor.user_id`: for an API key its creator); None for the system.
         quarantined_totals: {control name: what the quarantined rows add up to on the source side}, where computed.
     """
 

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from apps.core.exceptions import Problem
+from apps.expressions.types import find_type, fit
 from apps.quality.choices import ContractMode, DriftAction, SchemaChange
 from apps.quality.contracts import ContractField, DataContract, DriftDecision, DriftReport
 from apps.quality.exceptions import ContractBroken
 
-_DECIMAL = re.compile(r"^DECIMAL\((\d+),\s*(\d+)\)$")
-_INTEGERS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19, "HUGEINT": 38}
-_LADDERS = (
-    ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    ("FLOAT", "DOUBLE"),
-    ("DATE", "TIMESTAMP"),
-)
-
 
 def is_widening(expected: str, actual: str) -> bool:
-    """Every value of the expected type is also a value of the actual one (`INTEGER` -> `BIGINT`)."""
-    if expected == actual or actual == "VARCHAR":
-        return True
-    if expected in _INTEGERS and actual in _INTEGERS:
-        return _INTEGERS[expected] <= _INTEGERS[actual]
-    if any(expected in ladder and actual in ladder for ladder in _LADDERS):
-        ladder = next(ladder for ladder in _LADDERS if expected in ladder and actual in ladder)
-        return ladder.index(expected) <= ladder.index(actual)
-    wide = _DECIMAL.match(actual)
-    if wide is None:
-        return False
-    precision, scale = int(wide[1]), int(wide[2])
-    if expected in _INTEGERS:
-        return precision - scale >= _INTEGERS[expected]
-    narrow = _DECIMAL.match(expected)
-    if narrow is None:
-        return False
-    return scale >= int(narrow[2]) and precision - scale >= int(narrow[1]) - int(narrow[2])
+    """Every value of the expected DuckDB type is also a value of the actual one (`INTEGER` -> `BIGINT`)."""
+    before, after = find_type(expected), find_type(actual)
+    return before is not None and after is not None and fit(before, after)[0] in {"same", "widening"}
 
 
 def compare_schema(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -45,15 +46,15 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
     time: lambda value: value.isoformat(),
     timedelta: _duration,
     UUID: str,
-    bytes: lambda value: "".join(f"\\x{byte:02X}" for byte in value),
+    bytes: lambda value: base64.b64encode(value).decode("ascii"),
 }
 
 
 def to_exact(value: Any) -> Any:
     """A value as a JSON value that keeps every digit.
 
-    Decimals, floats and integers beyond 2**53 become text; dates and times ISO 8601; bytes `\\x0A\\xFF` (DuckDB's
-    spelling of a BLOB); lists and structs element by element.
+    Decimals, floats and integers beyond 2**53 become text; dates and times ISO 8601; bytes base64; lists and
+    structs element by element. `apps.expressions` reads all of them back by the column's type.
     """
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:

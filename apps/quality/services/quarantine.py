@@ -19,7 +19,7 @@ from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
 from apps.quality.choices import QuarantineStatus
 from apps.quality.contracts import BrokenRule, ReplaySelection
-from apps.quality.events import QUARANTINE_DECIDED
+from apps.quality.events import QUARANTINE_DECIDED, QuarantineDecided
 from apps.quality.exceptions import (
     CorrectionFieldUnknown,
     CorrectionInvalid,
@@ -137,9 +137,9 @@ def discard_rows(ids: Collection[UUID], reason: str, *, actor: Actor) -> int:
     for flow_id, discarded in Counter(row.flow_id for row in rows).items():
         publish_event(
             QUARANTINE_DECIDED,
-            subject=f"flows/{flow_id}",
+            subject=f"flow/{flow_id}",
             key=str(flow_id),
-            data={"flow_id": str(flow_id), "decision": "discarded", "rows": discarded, "by": actor.name},
+            data=QuarantineDecided(flow_id=flow_id, decision="discarded", rows=discarded, by=actor.name),
         )
     for row in {row.run_id: row for row in rows}.values():
         _hint(row.run_id, row.flow_id)

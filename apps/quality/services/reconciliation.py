@@ -17,7 +17,12 @@ from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
 from apps.quality.choices import ReconciliationStatus
 from apps.quality.contracts import Control, ReconciliationInput, ReconciliationView, decimal_text
-from apps.quality.events import RECONCILIATION_RECORDED, RECONCILIATION_SIGNED
+from apps.quality.events import (
+    RECONCILIATION_RECORDED,
+    RECONCILIATION_SIGNED,
+    ReconciliationRecorded,
+    ReconciliationSigned,
+)
 from apps.quality.exceptions import (
     CommentRequired,
     PersonRequired,
@@ -125,15 +130,15 @@ def record_reconciliation(given: ReconciliationInput) -> ReconciliationView:
     )
     publish_event(
         RECONCILIATION_RECORDED,
-        subject=f"runs/{row.run_id}",
+        subject=f"run/{row.run_id}",
         key=str(row.flow_id),
-        data={
-            "reconciliation_id": str(row.pk),
-            "run_id": str(row.run_id),
-            "flow_id": str(row.flow_id),
-            "status": row.status,
-            "reasons": row.reasons,
-        },
+        data=ReconciliationRecorded(
+            reconciliation_id=row.pk,
+            run_id=row.run_id,
+            flow_id=row.flow_id,
+            status=row.status,
+            reasons=[reason[:500] for reason in row.reasons[:10]],
+        ),
     )
     _hint(row)
     return to_reconciliation(row)
@@ -180,15 +185,11 @@ def sign_reconciliation(reconciliation_id: UUID, *, actor: Actor, comment: str =
     )
     publish_event(
         RECONCILIATION_SIGNED,
-        subject=f"runs/{row.run_id}",
+        subject=f"run/{row.run_id}",
         key=str(row.flow_id),
-        data={
-            "reconciliation_id": str(row.pk),
-            "run_id": str(row.run_id),
-            "flow_id": str(row.flow_id),
-            "verdict": row.verdict,
-            "by": actor.name,
-        },
+        data=ReconciliationSigned(
+            reconciliation_id=row.pk, run_id=row.run_id, flow_id=row.flow_id, verdict=row.verdict, by=actor.name
+        ),
     )
     _hint(row)
     return to_reconciliation(row)
