@@ -12,4 +12,7 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register permissions, events, checks and the provisioning step."""
-        from apps.integrations import registration  # noqa: F401 - registers on import
+        from importlib.util import find_spec
+
+        if find_spec("apps.connectors.selectors") is not None:
+            from apps.integrations import registration  # noqa: F401 - registers on import

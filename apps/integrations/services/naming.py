@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+VAGUE = frozenset({"id", "name", "at", "date", "number", "type", "code", "status", "line", "amount"})
 NOISE = frozenset({"the", "of", "fk", "pk", "tbl", "col", "fld"})
 
 ABBREVIATIONS = {
@@ -120,13 +121,15 @@ def compare_names(source: str, target: str, *, source_entity: str = "", target_e
         return Likeness(0.88, f"same meaning within {source_entity or target_entity}: {' '.join(bare_right)}")
     if sorted(left) == sorted(right):
         return Likeness(0.85, "same words in another order")
+    joined_left, joined_right = "".join(left), "".join(right)
+    typing = SequenceMatcher(None, joined_left, joined_right, autojunk=False).ratio()
+    if typing >= 0.8 and min(len(joined_left), len(joined_right)) >= 5:
+        return Likeness(round(typing * 0.85, 3), f"similar name ({typing:.0%})")
     shared, union = set(left) & set(right), set(left) | set(right)
     overlap = len(shared) / len(union)
-    typing = SequenceMatcher(None, "".join(left), "".join(right), autojunk=False).ratio()
-    if typing >= 0.85 and typing >= overlap:
-        return Likeness(round(typing * 0.9, 3), f"similar name ({typing:.0%})")
-    score = 0.8 * overlap + 0.2 * typing
-    return Likeness(round(score, 3), f"shares {', '.join(sorted(shared))}" if shared else f"similar name ({typing:.0%})")
+    if shared - VAGUE and (shared == set(left) or shared == set(right)):
+        return Likeness(round(0.5 + 0.3 * overlap, 3), f"shares {', '.join(sorted(shared))}")
+    return Likeness(round(0.8 * overlap, 3), f"shares {', '.join(sorted(shared))}" if shared else "different name")
 
 
 def _without(words: tuple[str, ...], entity: str) -> tuple[str, ...]:
