@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('connectors', '0002_initial'),
+        ('connectors', '0001_initial'),
     ]
 
     operations = [
