@@ -4,8 +4,6 @@
 .DEFAULT_GOAL := help
 export PORTAL_STARTED_AT := $(shell date +%s.%N)
 RUNTIME := sh config/runtime/launch.sh
-# Set on the command line (make run PORT=8001) or in the environment.
-export PYTHON PORT HOST T
 
 .PHONY: help run test test-fast lint format lock migrate shell bench screenshots stop clean
 

@@ -63,6 +63,7 @@ async def ensure_packages(on_note: Callable[[str], None]) -> None:
         cwd=FRONTEND,
         log=LOGS / "npm-ci.log",
     )
+    stamp.parent.mkdir(exist_ok=True)  # npm makes none when there is nothing to install
     stamp.write_text(wanted)
 
 

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from config.runtime import database, frontend
@@ -35,7 +36,7 @@ _SERVERS = RUN / "servers.json"
 def run_portal() -> int:
     """Start everything, show its logs, stop it all when asked to. Returns the exit code."""
     ensure_run_directory()
-    host = os.environ.get("HOST", "127.0.0.1")
+    host = os.environ.get("HOST") or "127.0.0.1"
     port = _read_port()
     with hold_checkout(port):
         end_processes(ProcessRegistry(RUN / "processes.json").read_left_behind())
@@ -96,7 +97,9 @@ def _write_server_urls(urls: Mapping[str, str]) -> None:
 def build_programs(env: Mapping[str, str], host: str, port: int) -> list[Program]:
     """The portal's own processes."""
     python = str(VENV_PYTHON)
-    celery = (python, "-m", "celery", "--app", "config.celery")
+    celery = (python, "-m", "celery", "--quiet", "--app", "config.celery")
+    # On a developer's machine root is fine; Celery would say so in eight lines per worker.
+    env = {**env, "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
 
     def worker(queue: str, concurrency: str) -> tuple[str, ...]:
         options = ("--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", concurrency, "--pool", "prefork")
@@ -124,15 +127,17 @@ async def _run(host: str, port: int) -> int:
     supervisor = Supervisor(LOGS, ProcessRegistry(RUN / "processes.json"))
     task = asyncio.current_task()
     assert task
-    with catch_signals(task.cancel, supervisor.kill_all):
+    with catch_signals(task.cancel, supervisor.kill_all) as interrupts:
         try:
             await _start(supervisor, host, port)
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             task.uncancel()
         finally:
+            interrupts.stopping = True
             console.line()
             with console.phase("Stopping") as phase:
+                phase.note = "Ctrl-C once more kills"
                 await supervisor.stop_all()
                 phase.note = "everything has stopped"
     return 0
@@ -220,17 +225,24 @@ def elapsed_since_start_s() -> float:
     return time.monotonic() - _STARTED_AT
 
 
+@dataclass
+class Interrupts:
+    """Whether an orderly stop is under way, so that the next Ctrl-C does not interrupt it but cuts it short."""
+
+    stopping: bool = False
+
+
 @contextmanager
-def catch_signals(ask: Callable[[], object], force: Callable[[], object]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal stop in order (`ask`); a second Ctrl-C kills (`force`) and leaves."""
+def catch_signals(ask: Callable[[], object], force: Callable[[], object]) -> Iterator[Interrupts]:
+    """Ctrl-C, SIGTERM and a closed terminal stop in order (`ask`); a Ctrl-C while that happens kills (`force`)."""
     loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
+    state = Interrupts()
 
     def handle(number: signal.Signals) -> None:
-        received.append(number)
-        if len(received) == 1:
+        if not state.stopping:
+            state.stopping = True
             ask()
-        elif number != signal.SIGHUP:
+        elif number == signal.SIGINT:
             force()
             _RECORD.unlink(missing_ok=True)
             os._exit(130)
@@ -239,7 +251,7 @@ def catch_signals(ask: Callable[[], object], force: Callable[[], object]) -> Ite
     for number in numbers:
         loop.add_signal_handler(number, handle, number)
     try:
-        yield
+        yield state
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)

@@ -85,13 +85,14 @@ async def _run(report: Report, directory: Path, selection: list[str], *, fast: b
     supervisor = Supervisor(directory / "logs", ProcessRegistry(directory / "processes.json"))
     task = asyncio.current_task()
     assert task
-    with catch_signals(task.cancel, supervisor.kill_all):
+    with catch_signals(task.cancel, supervisor.kill_all) as interrupts:
         try:
             await _check_everything(report, directory, supervisor, selection, fast=fast)
         except asyncio.CancelledError:
             task.uncancel()
             raise Failure("Stopped before the end", status=130) from None
         finally:
+            interrupts.stopping = True
             await supervisor.stop_all()
 
 
