@@ -101,6 +101,13 @@ thread starts in the public schema, where tenant models refuse to answer, instea
 
 
 @dataclass(frozen=True)
+class StaffMember:
+    """A person of the platform's staff, or a command, as the one who asks for a change of a tenant."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ProvisioningInput:
     """What was asked for when the tenant was made.
 

@@ -82,9 +82,8 @@ class RoleRightsMissing(TerminalError):
     default_remedy = "As a database superuser run: ALTER ROLE <login role> CREATEROLE; then start again."
 
 
-class MigrationFailed(TerminalError):
-    """Not every tenant could be migrated."""
+class TenantInUse(Conflict):
+    """This organisation is still served."""
 
-    code = "tenancy.migration_failed"
-    status = 500
-    default_remedy = "Fix the cause and run `manage.py migrate_tenants` again; finished tenants are skipped."
+    code = "tenancy.in_use"
+    default_remedy = "Suspend it first."

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from apps.tenancy.choices import TenantStatus
+from django.db.models import Q, QuerySet
+
+from apps.core.clock import now
+from apps.tenancy.choices import ProvisioningStatus, TenantStatus
 from apps.tenancy.contracts import PUBLIC, current_scope
 from apps.tenancy.exceptions import TenantNotFound
 from apps.tenancy.models import Tenant
+
+STALLED_AFTER = timedelta(minutes=2)
+MAX_ATTEMPTS = 5
 
 
 def _one(**where: object) -> Tenant | None:
@@ -47,10 +54,36 @@ def get_tenant_by_id(tenant_id: UUID | str) -> Tenant:
     return tenant
 
 
+def list_tenants() -> QuerySet[Tenant]:
+    """Every tenant with its domains and progress; a query set for paging in the public schema."""
+    return Tenant.objects.select_related("provisioning").prefetch_related("domains")
+
+
 def list_active_tenants() -> list[Tenant]:
     """Tenants whose hosts are served, oldest first."""
     token = current_scope.set(PUBLIC)
     try:
         return list(Tenant.objects.filter(status=TenantStatus.ACTIVE).order_by("id"))
+    finally:
+        current_scope.reset(token)
+
+
+def list_stalled_tenants() -> list[Tenant]:
+    """Tenants whose provisioning is not finished and has shown no sign of life for two minutes.
+
+    One that failed five times waits for a person: `manage.py provision_tenant <slug>` continues it.
+    """
+    silent_since = now() - STALLED_AFTER
+    token = current_scope.set(PUBLIC)
+    try:
+        return list(
+            Tenant.objects.filter(provisioning__attempts__lt=MAX_ATTEMPTS)
+            .exclude(provisioning__status=ProvisioningStatus.DONE)
+            .filter(
+                Q(provisioning__heartbeat_at__lt=silent_since)
+                | Q(provisioning__heartbeat_at=None, provisioning__created_at__lt=silent_since)
+            )
+            .order_by("id")
+        )
     finally:
         current_scope.reset(token)

@@ -19,11 +19,17 @@ from apps.access.services.permissions import check_permission
 from apps.access.services.role_grants import check_grantable, resolve_roles
 from apps.access.services.sessions import end_all_sessions
 from apps.core.clock import now
+from apps.tenancy.contracts import current_scope
 
 __all__ = ["create_member", "provision_owner", "remove_member", "update_member"]
 
 
 def _check_administrator_remains(leaving: User) -> None:
+    if current_scope.get().is_public:
+        staff = User.objects.select_for_update().filter(is_platform_staff=True, is_active=True).order_by("id")
+        if leaving.pk in {member.pk for member in staff} and len(staff) == 1:
+            raise LastAdministrator(value=leaving.email)
+        return
     # The row of the admin role is the lock: two administrators who remove each other at once are put in order.
     admin = Role.objects.select_for_update().get(slug=BuiltinRole.ADMIN)
     is_admin = leaving.is_active and leaving.roles.filter(pk=admin.pk).exists()
@@ -92,6 +98,8 @@ def update_member(
         member.roles.set([*added, *(role for slug, role in before.items() if slug in roles)])
         facts["roles"] = sorted(roles)
     if is_active is not None and is_active != member.is_active:
+        for role in member.roles.all():
+            check_grantable(role, actor)
         if not is_active:
             _check_administrator_remains(member)
             end_all_sessions(member)

@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.commands.migrate import Command as MigrateCommand
 from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -24,8 +25,8 @@ from apps.tenancy.services.addresses import forget_hosts
 from apps.tenancy.services.context import owner_context, public_context, tenant_context
 from apps.tenancy.services.database_roles import ensure_role, ensure_schemas, grant_rights
 
-__all__ = ["find_plan_hash", "has_current_schema", "list_outdated_tenants", "migrate_public", "migrate_tenant",
-           "schema_lock"]  # fmt: skip
+__all__ = ["find_plan_hash", "has_current_schema", "has_public_changes", "list_outdated_tenants",
+           "migrate_public", "migrate_tenant", "schema_lock"]  # fmt: skip
 
 MIGRATE_OPTIONS = {
     "verbosity": 0,
@@ -133,6 +134,13 @@ def schema_lock(tenant: Tenant, *, wait: bool = True) -> Iterator[None]:
         if connection.connection is not None and not connection.needs_rollback:
             with public_context(), connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+def has_public_changes() -> bool:
+    """Whether the public schema has migrations to apply."""
+    with public_context():
+        executor = MigrationExecutor(connection)
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def migrate_public() -> None:

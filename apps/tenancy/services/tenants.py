@@ -20,16 +20,16 @@ from apps.tenancy.contracts import (
     schema_name_for,
     warehouse_schema_for,
 )
-from apps.tenancy.exceptions import InvalidSlug
+from apps.tenancy.exceptions import InvalidSlug, TenantInUse
 from apps.tenancy.models import Provisioning, Tenant
 from apps.tenancy.registries import list_provisioning_steps
 from apps.tenancy.services.addresses import add_domain, forget_hosts
 from apps.tenancy.services.context import public_context, tenant_context
-from apps.tenancy.services.database_roles import ensure_role, ensure_schemas, grant_rights
+from apps.tenancy.services.database_roles import drop_schemas_and_role, ensure_role, ensure_schemas, grant_rights
 from apps.tenancy.services.migrations import migrate_schema, record_version, schema_lock
 
-__all__ = ["continue_provisioning", "provision_tenant", "register_tenant", "rename_tenant", "resume_tenant",
-           "suspend_tenant"]  # fmt: skip
+__all__ = ["continue_provisioning", "drop_tenant", "provision_tenant", "register_tenant", "rename_tenant",
+           "resume_tenant", "suspend_tenant"]  # fmt: skip
 
 log = structlog.get_logger(__name__)
 
@@ -215,6 +215,23 @@ def _set_status(tenant: Tenant, status: TenantStatus, *, reason: str, actor: Ini
         tenant.refresh_from_db()
     forget_hosts(tenant)
     log.info("tenant_status_changed", tenant=tenant.slug, status=tenant.status, reason=reason, actor=actor.name)
+
+
+def drop_tenant(tenant: Tenant, *, actor: Initiator) -> None:
+    """Remove a tenant that is suspended (or was never finished) with everything it has in the database.
+
+    Raises:
+        TenantInUse: it is still served.
+        ProvisioningBusy: it is being provisioned or migrated.
+    """
+    if tenant.status == TenantStatus.ACTIVE:
+        raise TenantInUse(f"{tenant.name} is still served.", value=tenant.slug)
+    forget_hosts(tenant)
+    with schema_lock(tenant, wait=False), public_context(), transaction.atomic():
+        drop_schemas_and_role(tenant)
+        forget_hosts(tenant)
+        Tenant.objects.filter(pk=tenant.pk).delete()
+    log.info("tenant_dropped", tenant=tenant.slug, actor=actor.name)
 
 
 def rename_tenant(tenant: Tenant, name: str, *, actor: Initiator) -> None:

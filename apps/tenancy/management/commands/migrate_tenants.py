@@ -1,0 +1,102 @@
+"""`manage.py migrate_tenants --jobs 4`: public schema, then one tenant as canary, then all others."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from apps.core.exceptions import PortalError
+from apps.tenancy.selectors import find_tenant
+from apps.tenancy.services.migration_workers import migrate_in_processes
+from apps.tenancy.services.migrations import (
+    has_public_changes,
+    list_outdated_tenants,
+    migrate_public,
+    migrate_tenant,
+)
+
+EXIT_OUTDATED = 3
+
+
+class Command(BaseCommand):
+    """Bring every schema up to date; unchanged ones are skipped, an interrupted run is simply started again."""
+
+    help = "Migrate the public schema and every tenant. Skips what is unchanged; start it again after any interruption."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Width, canary, dry run."""
+        parser.add_argument("--jobs", type=int, default=1, help="tenants at a time, each in a process of its own")
+        parser.add_argument("--canary", help="slug of the tenant that goes first; the oldest outdated one when absent")
+        parser.add_argument("--check", action="store_true", help="change nothing; exit with 3 when a schema is outdated")
+        parser.add_argument("--force", action="store_true", help="visit unchanged tenants too (renews rights and roles)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the phases; a failing canary stops everything, a failing other tenant only itself."""
+        if options["check"]:
+            self._check()
+            return
+        try:
+            migrate_public()
+        except PortalError as error:
+            raise CommandError(f"{error.message} {error.remedy or ''}".strip()) from error
+        tenants = list_outdated_tenants(every=options["force"])
+        if not tenants:
+            self.stdout.write("Every schema is up to date.")
+            return
+        canary = find_tenant(options["canary"]) if options["canary"] else tenants[0]
+        if canary is None:
+            raise CommandError(f"There is no tenant {options['canary']!r}.")
+        others = [tenant for tenant in tenants if tenant.pk != canary.pk]
+        slugs = {str(tenant.pk): tenant.slug for tenant in tenants}
+        failed: dict[str, str] = {}
+        console = Console(file=self.stdout._out)  # type: ignore[attr-defined]
+        columns = [TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+        with Progress(*columns, console=console, disable=options["verbosity"] == 0) as progress:
+            bar = progress.add_task(f"{canary.slug} (canary)", total=len(others) + 1)
+            try:
+                migrate_tenant(canary, force=options["force"])
+            except Exception as error:
+                raise CommandError(f"The canary {canary.slug} failed, no other tenant was touched: {error}") from error
+            progress.advance(bar)
+
+            def done(tenant_id: str, error: str | None) -> None:
+                if error is not None:
+                    failed[slugs[tenant_id]] = error
+                    progress.console.print(f"{slugs[tenant_id]} failed: {error}", markup=False)
+                progress.update(bar, advance=1, description=slugs[tenant_id])
+
+            if options["jobs"] > 1 and len(others) > 1:
+                connection.close()
+                ids = [str(tenant.pk) for tenant in others]
+                migrate_in_processes(
+                    ids, jobs=options["jobs"], database=connection.settings_dict["NAME"], on_done=done
+                )
+            else:
+                for tenant in others:
+                    try:
+                        migrate_tenant(tenant, force=options["force"])
+                    except Exception as error:  # noqa: BLE001 - one tenant's failure must not keep the others waiting
+                        done(str(tenant.pk), error.message if isinstance(error, PortalError) else str(error))
+                    else:
+                        done(str(tenant.pk), None)
+        if failed:
+            raise CommandError(
+                f"{len(failed)} of {len(tenants)} tenants failed: {', '.join(sorted(failed))}. "
+                "Fix the cause and start again; finished tenants are skipped."
+            )
+        self.stdout.write(f"Migrated {len(tenants)} tenants.")
+
+    def _check(self) -> None:
+        outdated = [tenant.slug for tenant in list_outdated_tenants()]
+        if has_public_changes():
+            outdated.insert(0, "public")
+        if outdated:
+            self.stdout.write(f"Outdated: {', '.join(outdated)}")
+            sys.exit(EXIT_OUTDATED)
+        self.stdout.write("Every schema is up to date.")
