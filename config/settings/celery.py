@@ -19,7 +19,8 @@ CELERY_TASK_ROUTES = {"engine.execute_step": {"queue": "loads"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "engine.sweep", "schedule": 5.0},
+    "resume-provisioning": {"task": "tenancy.resume_stalled_provisioning", "schedule": 60.0},
     "collect-garbage": {"task": "engine.collect_garbage", "schedule": 3600.0},
 }
-# The schedule is three fixed rows, so the last firing times are no truth worth a file: kept in memory.
+# The schedule is a few fixed rows, so the last firing times are no truth worth a file: kept in memory.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"

@@ -18,6 +18,7 @@ if env.DATABASE_POOL_SIZE:
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env.DATABASE_POOL_SIZE}
 DATABASE_ROUTERS = ("django_tenants.routers.TenantSyncRouter",)
+DATABASE_URL = env.DATABASE_URL
 WAREHOUSE_URL = env.WAREHOUSE_URL
 
 CACHES = {

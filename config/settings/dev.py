@@ -4,6 +4,7 @@ from config.settings.base import *  # noqa: F403
 from config.settings.base import ALLOWED_HOSTS, EGRESS_ALLOW_PRIVATE, SECRET_KEY, VAULT_KEYS
 
 DEBUG = False
+DEMO_ALLOWED = True
 # A developer's `manage.py` outside `make run` gets fixed keys; production refuses exactly these (settings/prod.py).
 SECRET_KEY = SECRET_KEY or "dev-only-secret-key-that-production-refuses-0123456789"
 VAULT_KEYS = VAULT_KEYS or {"dev": "ZGV2LW9ubHktdmF1bHQta2V5LW9mLTMyLWJ5dGVzISE="}

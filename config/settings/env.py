@@ -45,3 +45,5 @@ EGRESS_ALLOW_PRIVATE = csv("EGRESS_ALLOW_PRIVATE")
 LOG_FORMAT = env.str("LOG_FORMAT", "console")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+ENGINE = env.json("ENGINE", {})
+"""Overrides of the engine's defaults as JSON, e.g. `{"lease_s": 3}` (see apps/engine/README.md)."""

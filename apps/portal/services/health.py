@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import kombu
 import redis
 from django.conf import settings
 from django.db import connection
@@ -49,8 +50,6 @@ def _check_database() -> None:
 def _check_redis(url: str) -> None:
     if not url.startswith(("redis", "unix")):
         # RabbitMQ: Celery's own client knows how to ask it.
-        import kombu
-
         with kombu.Connection(url, connect_timeout=PROBE_TIMEOUT_S) as broker:
             broker.ensure_connection(max_retries=1)
         return
