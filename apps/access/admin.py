@@ -96,7 +96,7 @@ class UserAdmin(ServiceAdmin):
         """Present members with their roles."""
         return super().get_queryset(request).filter(removed_at=None).prefetch_related("roles")
 
-    def get_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: User | None = None) -> list[Any]:
         """The platform's staff has no roles."""
         return [field for field in self.fields if field != "roles" or not current_scope.get().is_public]
 
@@ -203,8 +203,7 @@ class ApiKeyAdmin(TenantServiceAdmin):
     list_display = ["name", "prefix", "status", "created_by", "expires_at", "last_used_at"]
     list_select_related = ["created_by"]
     search_fields = ["name", "prefix"]
-    fields = ["name", "prefix", "scopes", "created_by", "expires_at", "last_used_at", "revoked_at"]
-    readonly_fields = fields
+    readonly_fields = ["name", "prefix", "scopes", "created_by", "expires_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -57,8 +57,14 @@ def register_permissions(definitions: Iterable[tuple[str, str]]) -> None:
 
 
 _BUILDER = {
-    "connection:edit", "connection:use", "secret:write", "flow:edit", "flow:publish", "environment:manage", "run:start",
-}  # fmt: skip
+    "connection:edit",
+    "connection:use",
+    "secret:write",
+    "flow:edit",
+    "flow:publish",
+    "environment:manage",
+    "run:start",
+}
 _OPERATOR = {"run:start", "run:control", "quarantine:edit", "flow:deploy", "connection:use"}
 
 

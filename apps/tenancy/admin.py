@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
@@ -14,8 +13,14 @@ from apps.core.exceptions import PortalError
 from apps.tenancy.contracts import StaffMember, current_scope
 from apps.tenancy.models import Domain, Provisioning, Tenant
 from apps.tenancy.services.addresses import add_domain, normalise_host, remove_domain
-from apps.tenancy.services.tenants import check_slug, register_tenant, rename_tenant, resume_tenant, suspend_tenant
-from apps.tenancy.tasks import provision_registered_tenant
+from apps.tenancy.services.tenants import (
+    check_slug,
+    register_tenant,
+    rename_tenant,
+    resume_tenant,
+    start_provisioning,
+    suspend_tenant,
+)
 
 
 class PublicHostOnly(admin.ModelAdmin):
@@ -43,7 +48,6 @@ class PublicHostOnly(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never here: `manage.py drop_tenant` removes a tenant, after asking twice."""
         return False
-
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show a service's refusal on the form's page instead of a server error; its transaction is undone."""
@@ -103,7 +107,7 @@ class TenantAdmin(PublicHostOnly):
         """With what the list shows."""
         return super().get_queryset(request).select_related("provisioning").prefetch_related("domains")
 
-    def get_fields(self, request: HttpRequest, obj: Tenant | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Tenant | None = None) -> list[Any]:
         """All when adding; name and facts afterwards."""
         if obj is None:
             return ["slug", "name", "domain", "owner_email"]
@@ -142,15 +146,8 @@ class TenantAdmin(PublicHostOnly):
             actor=who,
         )
         obj.__dict__.update(made.__dict__)
-        self._start([made])
+        start_provisioning(made)
         messages.info(request, f"{made.name} is being provisioned. Reload this page to see the progress.")
-
-    @staticmethod
-    def _start(tenants: Any) -> None:
-        for tenant in tenants:
-            transaction.on_commit(
-                lambda tenant_id=str(tenant.pk): provision_registered_tenant.delay(tenant_id), robust=True
-            )
 
     @admin.action(description="Suspend: stop serving")
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
@@ -167,7 +164,8 @@ class TenantAdmin(PublicHostOnly):
     @admin.action(description="Continue provisioning")
     def provision(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         """Start what is unfinished again; finished tenants are left alone."""
-        self._start(queryset)
+        for tenant in queryset:
+            start_provisioning(tenant)
         messages.info(request, "Provisioning was started. Reload this page to see the progress.")
 
 

@@ -16,4 +16,4 @@ class TenancyConfig(AppConfig):
 
         from apps.tenancy.backend.content_types import SchemaKeyedCache
 
-        ContentType.objects._cache = SchemaKeyedCache()
+        ContentType.objects._cache = SchemaKeyedCache()  # type: ignore[attr-defined]

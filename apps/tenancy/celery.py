@@ -39,7 +39,9 @@ class TenantTask(Task):
         """
         return self.apply_for(tenant, args=args, kwargs=kwargs)
 
-    def apply_for(self, tenant: Tenant | UUID | str, args: Any = None, kwargs: Any = None, **options: Any) -> AsyncResult:
+    def apply_for(
+        self, tenant: Tenant | UUID | str, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> AsyncResult:
         """As `delay_for`, with Celery's options (`countdown`, `queue`, …)."""
         headers = {**(options.pop("headers", None) or {}), HEADER: _id_of(tenant)}
         return self.apply_async(args=args, kwargs=kwargs, headers=headers, **options)

@@ -10,7 +10,7 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
 
 from apps.core.api.problems import CONTENT_TYPE, problem_document
@@ -19,6 +19,12 @@ from apps.tenancy.exceptions import UnknownHost
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import public_context, tenant_context
 from apps.tenancy.services.hosts import resolve_host
+
+
+class TenantHttpRequest(HttpRequest):
+    """A request that has passed the middleware; for type checking."""
+
+    tenant: Tenant | None
 
 
 class TenantMiddleware:
@@ -32,7 +38,7 @@ class TenantMiddleware:
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> Any:
+    def __call__(self, request: TenantHttpRequest) -> Any:
         if iscoroutinefunction(self):
             return self.__acall__(request)
         refusal = self._enter(request)
@@ -41,7 +47,7 @@ class TenantMiddleware:
         with _scope_of(request.tenant), _log_fields(request.tenant):
             return self._leave(request, self.get_response(request))
 
-    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+    async def __acall__(self, request: TenantHttpRequest) -> HttpResponseBase:
         """The same under ASGI; the scope follows the request into its threads."""
         refusal = await sync_to_async(self._enter)(request)
         if refusal is not None:
@@ -50,7 +56,7 @@ class TenantMiddleware:
             return self._leave(request, await self.get_response(request))
 
     @staticmethod
-    def _enter(request: HttpRequest) -> HttpResponse | None:
+    def _enter(request: TenantHttpRequest) -> HttpResponse | None:
         try:
             request.tenant = resolve_host(request.get_host())
         except DisallowedHost:
@@ -62,11 +68,11 @@ class TenantMiddleware:
         return None
 
     @staticmethod
-    def _leave(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def _leave(request: TenantHttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         # A streamed body is read after this middleware has left the scope.
-        if response.streaming and request.tenant is not None:
+        if isinstance(response, StreamingHttpResponse) and request.tenant is not None:
             content: Any = response.streaming_content
-            wrap = _astream if response.is_async else _stream
+            wrap: Any = _astream if response.is_async else _stream
             response.streaming_content = wrap(request.tenant, content)
         return response
 
@@ -103,7 +109,10 @@ def _refuse(request: HttpRequest, error: PortalError) -> HttpResponse:
     headers = {"Retry-After": "10"} if error.status == 503 else {}
     if request.path.startswith("/api/"):
         return JsonResponse(
-            problem_document(error, instance=request.path), status=error.status, content_type=CONTENT_TYPE, headers=headers
+            problem_document(error, instance=request.path),
+            status=error.status,
+            content_type=CONTENT_TYPE,
+            headers=headers,
         )
     page = render_to_string("tenancy/refused.html", {"error": error})
     return HttpResponse(page, status=error.status, headers=headers)

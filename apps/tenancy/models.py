@@ -69,7 +69,7 @@ class TenantQuerySet(models.QuerySet):
 
     def _raw_delete(self, using: str | None) -> int:
         self._require_tenant()
-        return super()._raw_delete(using)  # type: ignore[misc]
+        return super()._raw_delete(using)
 
     _raw_delete.alters_data = True  # type: ignore[attr-defined]
 
@@ -150,7 +150,9 @@ class Domain(models.Model):
         ordering = ["domain"]
         constraints = [
             models.UniqueConstraint(Lower("domain"), name="tenancy_domain_unique"),
-            models.UniqueConstraint(fields=["tenant"], condition=models.Q(is_primary=True), name="tenancy_domain_primary"),
+            models.UniqueConstraint(
+                fields=["tenant"], condition=models.Q(is_primary=True), name="tenancy_domain_primary"
+            ),
         ]
 
     def __str__(self) -> str:

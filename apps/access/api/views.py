@@ -222,7 +222,9 @@ class ApiKeyListView(ListAPIView):
         """Keys, newest first."""
         return list_api_keys()
 
-    @extend_schema(operation_id="api_key_create", request=shapes.ApiKeyInput, responses={201: shapes.NewApiKeySerializer})
+    @extend_schema(
+        operation_id="api_key_create", request=shapes.ApiKeyInput, responses={201: shapes.NewApiKeySerializer}
+    )
     def post(self, request: Request) -> Response:
         """Make a key; the answer holds it this once."""
         wanted = _read(shapes.ApiKeyInput, request)

@@ -37,7 +37,7 @@ def find_session_invitation(request: HttpRequest) -> Invitation | None:
     return invitation if invitation is not None and invitation.is_open else None
 
 
-class PortalAccountAdapter(DefaultAccountAdapter):
+class PortalAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Account behaviour: nobody registers without an invitation to this tenant."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -67,7 +67,7 @@ class PortalAccountAdapter(DefaultAccountAdapter):
         return f"{prefix}{subject}"
 
 
-class PortalMfaAdapter(DefaultMFAAdapter):
+class PortalMfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Second factor: TOTP keys and recovery seeds are sealed with a key derived from SECRET_KEY."""
 
     def encrypt(self, text: str) -> str:
@@ -84,6 +84,7 @@ def _sealer() -> MultiFernet:
     return MultiFernet([Fernet(_derive(key)) for key in keys])
 
 
-def _derive(key: str) -> bytes:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"access.mfa").derive(key.encode())
+def _derive(key: str | bytes) -> bytes:
+    material = key if isinstance(key, bytes) else key.encode()
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"access.mfa").derive(material)
     return base64.urlsafe_b64encode(derived)

@@ -121,9 +121,7 @@ def authenticate_api_key(token: str) -> tuple[ApiKey, Actor] | None:
     """
     parts = token.split("_")
     prefix = parts[1] if len(parts) == 3 and parts[0] == "aip" else ""
-    granted = Role.objects.filter(users=OuterRef("created_by_id")).values(
-        code=Func("permissions", function="unnest")
-    )
+    granted = Role.objects.filter(users=OuterRef("created_by_id")).values(code=Func("permissions", function="unnest"))
     key = (
         ApiKey.objects.select_related("created_by")
         .annotate(creator_permissions=ArraySubquery(granted))
@@ -135,9 +133,9 @@ def authenticate_api_key(token: str) -> tuple[ApiKey, Actor] | None:
         return None
     moment = now()
     if key.last_used_at is None or moment - key.last_used_at > LAST_USED_EVERY:
-        ApiKey.objects.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=moment - LAST_USED_EVERY), pk=key.pk
-        ).update(last_used_at=moment)
+        ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=moment - LAST_USED_EVERY), pk=key.pk).update(
+            last_used_at=moment
+        )
     held = frozenset(key.scopes) & frozenset(key.creator_permissions)
     name = f"{key.name} ({key.created_by.email})"
     return key, Actor(kind="api_key", id=key.id, name=name, permissions=held, user_id=key.created_by_id)

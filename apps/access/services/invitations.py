@@ -41,9 +41,7 @@ def _hash(token: str) -> str:
 
 
 @transaction.atomic
-def create_invitation(
-    email: str, *, roles: Sequence[str], actor: Actor, replace_open: bool = False
-) -> Invitation:
+def create_invitation(email: str, *, roles: Sequence[str], actor: Actor, replace_open: bool = False) -> Invitation:
     """Invite somebody; the message goes out after commit.
 
     Args:

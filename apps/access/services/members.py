@@ -1,4 +1,4 @@
-"""Members: the people of a tenant and their roles. Nobody can hand out more than they hold, and an administrator stays."""
+"""Members of a tenant and their roles. Nobody hands out more than they hold, and one administrator always stays."""
 
 from __future__ import annotations
 

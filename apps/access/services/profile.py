@@ -40,7 +40,7 @@ def update_profile(
         PermissionDenied: the actor is not a person.
         ValidationFailed: unknown time zone, language or theme.
     """
-    if actor.kind != "user":
+    if actor.kind != "user" or actor.id is None:
         raise PermissionDenied("Only a person has a profile.")
     user = User.objects.select_for_update().filter(pk=actor.id).first()
     if user is None:

@@ -23,8 +23,13 @@ from apps.tenancy.exceptions import TenantNotFound
 from apps.tenancy.models import Tenant
 from apps.tenancy.selectors import find_tenant, list_tenants
 from apps.tenancy.services.addresses import add_domain, remove_domain
-from apps.tenancy.services.tenants import register_tenant, rename_tenant, resume_tenant, suspend_tenant
-from apps.tenancy.tasks import provision_registered_tenant
+from apps.tenancy.services.tenants import (
+    register_tenant,
+    rename_tenant,
+    resume_tenant,
+    start_provisioning,
+    suspend_tenant,
+)
 
 
 def _who(request: Request) -> StaffMember:
@@ -69,8 +74,7 @@ class TenantListView(ListAPIView):
                 owner_email=wanted["owner_email"],
                 actor=_who(request),
             )
-            # Robust: with the broker down the row stays queued, and `resume_stalled_provisioning` rings later.
-            transaction.on_commit(lambda: provision_registered_tenant.delay(str(tenant.id)), robust=True)
+            start_provisioning(tenant)
         return Response(TenantSerializer(_get(tenant.id)).data, status=status.HTTP_202_ACCEPTED)
 
 

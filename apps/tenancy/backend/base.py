@@ -24,6 +24,7 @@ class DatabaseWrapper(upstream.DatabaseWrapper):
         # The base class announces "public" while it is built; a connection that is opened inside a tenant (each
         # thread has its own) must not leave it.
         self._built = False
+        self.search_path_set_schemas: tuple[str, str | None] | None = None
         super().__init__(*args, **kwargs)
         self._built = True
 

@@ -13,8 +13,15 @@ from apps.tenancy.exceptions import DomainTaken, InvalidDomain
 from apps.tenancy.models import Domain, Tenant
 from apps.tenancy.services.context import public_context
 
-__all__ = ["absolute_url", "add_domain", "find_tenant_by_host", "forget_hosts", "is_public_host", "normalise_host",
-           "remove_domain"]  # fmt: skip
+__all__ = [
+    "absolute_url",
+    "add_domain",
+    "find_tenant_by_host",
+    "forget_hosts",
+    "is_public_host",
+    "normalise_host",
+    "remove_domain",
+]
 
 HOST_LABEL = re.compile(r"^(?!-)[a-z0-9-]{1,63}(?<!-)$")
 CACHE_SECONDS = 300

@@ -25,8 +25,15 @@ from apps.tenancy.services.addresses import forget_hosts
 from apps.tenancy.services.context import owner_context, public_context, tenant_context
 from apps.tenancy.services.database_roles import ensure_role, ensure_schemas, grant_rights
 
-__all__ = ["find_plan_hash", "has_current_schema", "has_public_changes", "list_outdated_tenants",
-           "migrate_public", "migrate_tenant", "schema_lock"]  # fmt: skip
+__all__ = [
+    "find_plan_hash",
+    "has_current_schema",
+    "has_public_changes",
+    "list_outdated_tenants",
+    "migrate_public",
+    "migrate_tenant",
+    "schema_lock",
+]
 
 MIGRATE_OPTIONS = {
     "verbosity": 0,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -28,15 +29,63 @@ from apps.tenancy.services.context import public_context, tenant_context
 from apps.tenancy.services.database_roles import drop_schemas_and_role, ensure_role, ensure_schemas, grant_rights
 from apps.tenancy.services.migrations import migrate_schema, record_version, schema_lock
 
-__all__ = ["continue_provisioning", "drop_tenant", "provision_tenant", "register_tenant", "rename_tenant",
-           "resume_tenant", "suspend_tenant"]  # fmt: skip
+__all__ = [
+    "continue_provisioning",
+    "drop_tenant",
+    "provision_tenant",
+    "register_tenant",
+    "rename_tenant",
+    "resume_tenant",
+    "start_provisioning",
+    "suspend_tenant",
+]
+
+PROVISION_TASK = "tenancy.provision_tenant"
 
 log = structlog.get_logger(__name__)
 
+# Host names that the platform uses or may come to use.
 RESERVED_SLUGS = frozenset(
-    "admin api app apps auth accounts assets cdn docs embed events ftp gateway health help internal localhost login mail "
-    "metrics mfe ns platform portal postgres public root smtp sso static status support system test webhook webhooks ws "
-    "www".split()
+    {
+        "admin",
+        "api",
+        "app",
+        "apps",
+        "auth",
+        "accounts",
+        "assets",
+        "cdn",
+        "docs",
+        "embed",
+        "events",
+        "ftp",
+        "gateway",
+        "health",
+        "help",
+        "internal",
+        "localhost",
+        "login",
+        "mail",
+        "metrics",
+        "mfe",
+        "ns",
+        "platform",
+        "portal",
+        "postgres",
+        "public",
+        "root",
+        "smtp",
+        "sso",
+        "static",
+        "status",
+        "support",
+        "system",
+        "test",
+        "webhook",
+        "webhooks",
+        "ws",
+        "www",
+    }
 )
 
 
@@ -115,6 +164,14 @@ def provision_tenant(
     """
     tenant = register_tenant(slug, name, domains=domains, owner_email=owner_email, actor=actor)
     return continue_provisioning(tenant, on_progress=on_progress)
+
+
+def start_provisioning(tenant: Tenant) -> None:
+    """Let a worker provision a registered tenant, after commit.
+
+    With the broker down nothing is lost: the row stays queued and `tenancy.resume_stalled_provisioning` rings later.
+    """
+    transaction.on_commit(lambda: current_app.send_task(PROVISION_TASK, args=[str(tenant.pk)]), robust=True)
 
 
 def _infrastructure() -> list[tuple[str, str, Callable[[Tenant], None]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
@@ -33,8 +33,12 @@ class Command(BaseCommand):
         """Width, canary, dry run."""
         parser.add_argument("--jobs", type=int, default=1, help="tenants at a time, each in a process of its own")
         parser.add_argument("--canary", help="slug of the tenant that goes first; the oldest outdated one when absent")
-        parser.add_argument("--check", action="store_true", help="change nothing; exit with 3 when a schema is outdated")
-        parser.add_argument("--force", action="store_true", help="visit unchanged tenants too (renews rights and roles)")
+        parser.add_argument(
+            "--check", action="store_true", help="change nothing; exit with 3 when a schema is outdated"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="visit unchanged tenants too (renews rights and roles)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the phases; a failing canary stops everything, a failing other tenant only itself."""
@@ -55,7 +59,7 @@ class Command(BaseCommand):
         others = [tenant for tenant in tenants if tenant.pk != canary.pk]
         slugs = {str(tenant.pk): tenant.slug for tenant in tenants}
         failed: dict[str, str] = {}
-        console = Console(file=self.stdout._out)  # type: ignore[attr-defined]
+        console = Console(file=cast(TextIO, self.stdout._out))
         columns = [TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
         with Progress(*columns, console=console, disable=options["verbosity"] == 0) as progress:
             bar = progress.add_task(f"{canary.slug} (canary)", total=len(others) + 1)
@@ -74,9 +78,7 @@ class Command(BaseCommand):
             if options["jobs"] > 1 and len(others) > 1:
                 connection.close()
                 ids = [str(tenant.pk) for tenant in others]
-                migrate_in_processes(
-                    ids, jobs=options["jobs"], database=connection.settings_dict["NAME"], on_done=done
-                )
+                migrate_in_processes(ids, jobs=options["jobs"], database=connection.settings_dict["NAME"], on_done=done)
             else:
                 for tenant in others:
                     try:
