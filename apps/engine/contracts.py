@@ -273,6 +273,9 @@ class Program(ABC):
             outputs: output by path of the steps that have succeeded. A plan only ever grows as these do.
         """
 
+    def ended(self, run: RunFacts, *, succeeded: bool) -> None:
+        """Called in the transaction that ends the run, for what must change in the same moment."""
+
     @abstractmethod
     def abandon(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> None:
         """Release what an ended, unsuccessful run holds outside (staging). Idempotent; may be called much later."""

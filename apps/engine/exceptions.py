@@ -45,6 +45,13 @@ class ReplayNotPossible(ValidationFailed):
     code = "engine.replay.not_possible"
 
 
+class DraftNotHere(ValidationFailed):
+    """A draft runs in the development environment only."""
+
+    code = "engine.run.draft_not_here"
+    default_remedy = "Publish the flow and deploy the version, or run the draft in dev."
+
+
 class ModeNotPossible(ValidationFailed):
     """The flow cannot run in this mode."""
 

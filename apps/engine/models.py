@@ -15,7 +15,7 @@ from apps.engine.choices import (
     RunTrigger,
     StepStatus,
 )
-from apps.tenancy.models import TenantModel
+from apps.tenancy.models import TenantManager, TenantModel
 
 
 class Run(TenantModel):
@@ -57,7 +57,6 @@ class Run(TenantModel):
     estimate_rows = models.BigIntegerField(null=True, blank=True)
     write_result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
-    reconciliation_id = models.UUIDField(null=True, blank=True)
 
     log_seq = models.BigIntegerField(default=0)
     wake_at = models.DateTimeField(null=True, blank=True, help_text="When the sweeper rings, by the database's clock.")
@@ -142,6 +141,8 @@ class RunLog(models.Model):
     level = models.CharField(max_length=8, choices=LogLevel.choices, default=LogLevel.INFO)
     message = models.TextField()
     facts = models.JSONField(default=dict, blank=True)
+
+    objects = TenantManager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "seq"], name="engine_run_log_seq")]

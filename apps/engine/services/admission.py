@@ -65,7 +65,10 @@ def ring_runs_waiting_for(connections: list[UUID], *, but: UUID) -> None:
         return
     waiting = (
         StepResult.objects.filter(
-            status=StepStatus.READY, rung_at__isnull=True, connections__overlap=connections, run__status=RunStatus.RUNNING
+            status=StepStatus.READY,
+            rung_at__isnull=True,
+            connections__overlap=connections,
+            run__status=RunStatus.RUNNING,
         )
         .exclude(run_id=but)
         .values_list("run_id", flat=True)

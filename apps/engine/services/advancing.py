@@ -36,7 +36,6 @@ MOVING_FIELDS = [
     "estimate_rows",
     "write_result",
     "error",
-    "reconciliation_id",
     "log_seq",
     "wake_at",
     "queue_reason",
@@ -178,6 +177,7 @@ class _Visit:
         self._sum_progress()
         seconds = (self.run.ended_at - self.run.started_at).total_seconds()
         self.run.rows_per_s = round(self.run.rows_read / seconds, 1) if seconds > 0 else 0.0
+        programs.get(self.run.kind).ended(to_facts(self.run), succeeded=status == RunStatus.SUCCEEDED)
         publish_run(self.run, event)
         ring_waiting_runs(self.run)
 
@@ -228,7 +228,11 @@ class _Visit:
                 error = StepPoisoned(
                     f"Step {step.path} was given to {step.deliveries} workers and none of them survived it."
                 )
-                step.status, step.error, step.ended_at = StepStatus.FAILED, error_to_json(error, step=step.path), self.now
+                step.status, step.error, step.ended_at = (
+                    StepStatus.FAILED,
+                    error_to_json(error, step=step.path),
+                    self.now,
+                )
             else:
                 step.status, step.rung_at, step.due_at = StepStatus.READY, None, self.now
                 self.lines.append(

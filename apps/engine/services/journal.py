@@ -10,6 +10,7 @@ from django.db.models import F
 
 from apps.core.exceptions import PortalError
 from apps.core.services.hints import send_hint
+from apps.engine.events import RunChanged
 from apps.engine.models import Run, RunLog
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import require_tenant
@@ -44,24 +45,26 @@ def append_lines(run_id: UUID, lines: Sequence[Line]) -> None:
 
 def publish_run(run: Run, type_: str) -> None:
     """Publish a run event in the caller's transaction."""
+    error = run.error or {}
     publish_event(
         type_,
-        subject=f"runs/{run.pk}",
+        subject=f"run/{run.pk}",
         key=str(run.flow_id),
-        data={
-            "run_id": str(run.pk),
-            "flow_id": str(run.flow_id),
-            "flow_name": run.flow_name,
-            "version": run.version_number,
-            "environment_id": str(run.environment_id),
-            "kind": run.kind,
-            "mode": run.mode,
-            "status": run.status,
-            "rows_read": run.rows_read,
-            "rows_written": run.rows_written,
-            "rows_quarantined": run.rows_quarantined,
-            "error": run.error,
-        },
+        data=RunChanged(
+            run_id=run.pk,
+            flow_id=run.flow_id,
+            flow_name=run.flow_name,
+            version=run.version_number,
+            environment_id=run.environment_id,
+            kind=str(run.kind),
+            mode=str(run.mode),
+            status=str(run.status),
+            rows_read=run.rows_read,
+            rows_written=run.rows_written,
+            rows_quarantined=run.rows_quarantined,
+            error_code=error.get("code"),
+            error=error.get("message"),
+        ),
     )
 
 

@@ -172,5 +172,3 @@ class Heartbeat:
         finally:
             if opened:
                 connection.close()
-
-

@@ -1,0 +1,17 @@
+"""Routes of the engine, relative to /api/v2/."""
+
+from django.urls import path
+
+from apps.engine.api import views
+
+urlpatterns = [
+    path("runs", views.RunListView.as_view(), name="run-list"),
+    path("runs/<uuid:run_id>", views.RunDetailView.as_view(), name="run-detail"),
+    path("runs/<uuid:run_id>/log", views.RunLogView.as_view(), name="run-log"),
+    path("runs/<uuid:run_id>/steps", views.RunStepsView.as_view(), name="run-steps"),
+    path("runs/<uuid:run_id>/cancel", views.RunActionView.as_view(action="cancel"), name="run-cancel"),
+    path("runs/<uuid:run_id>/resume", views.RunActionView.as_view(action="resume"), name="run-resume"),
+    path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),
+    path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
+    path("quarantine/replay", views.QuarantineReplayView.as_view(), name="quarantine-replay"),
+]

@@ -1,0 +1,198 @@
+"""REST v2 of runs and replays."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+import django_filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.access.services.http import HasPermission, actor_of
+from apps.engine.api.serializers import (
+    ReplaySerializer,
+    RunListSerializer,
+    RunLogPageSerializer,
+    RunLogSerializer,
+    RunSerializer,
+    StartRunSerializer,
+    StepAttemptSerializer,
+)
+from apps.engine.choices import RunKind, RunStatus, RunTrigger
+from apps.engine.models import Run, StepResult
+from apps.engine.selectors import get_run, list_attempts, list_log, list_runs, list_stages
+from apps.engine.services.replays import ReplayRequest, start_replay_run
+from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_run, start_run
+from apps.quality.selectors import find_reconciliation
+
+LOG_PAGE = 200
+LOG_PAGE_MOST = 1000
+CanSee = HasPermission.of(read="run:view")
+CanAct = HasPermission.of(read="run:view", write=None)
+
+
+def run_to_json(run: Run) -> dict[str, Any]:
+    """A run as its page shows it: three queries, whatever its size."""
+    found = find_reconciliation(run.pk)
+    context = {"stages": list_stages(run.pk), "reconciliation": asdict(found) if found else None}
+    return dict(RunSerializer(run, context=context).data)
+
+
+class RunFilter(django_filters.FilterSet):
+    """`?flow=&status=&environment=&kind=`; `status` may be given several times."""
+
+    flow = django_filters.UUIDFilter(field_name="flow_id")
+    environment = django_filters.CharFilter(field_name="environment__slug")
+    status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices)
+    kind = django_filters.ChoiceFilter(choices=RunKind.choices)
+
+    class Meta:
+        model = Run
+        fields = ["flow", "environment", "status", "kind"]
+
+
+class RunListView(generics.ListAPIView):  # type: ignore[type-arg]
+    """Runs, newest first."""
+
+    permission_classes = [CanSee]
+    serializer_class = RunListSerializer
+    filterset_class = RunFilter
+
+    def get_queryset(self) -> Any:
+        """Runs of the tenant."""
+        return list_runs()
+
+
+class RunDetailView(APIView):
+    """One run."""
+
+    permission_classes = [CanSee]
+
+    @extend_schema(responses=RunSerializer)
+    def get(self, request: Request, run_id: UUID) -> Response:
+        """The run with its stages, progress and reconciliation."""
+        return Response(run_to_json(get_run(run_id)))
+
+
+class FlowRunsView(APIView):
+    """Start a run of a flow."""
+
+    permission_classes = [CanAct]
+
+    @extend_schema(request=StartRunSerializer, responses={202: RunSerializer}, operation_id="flows_runs_create")
+    def post(self, request: Request, flow_id: UUID) -> Response:
+        """Queue a run; it starts at once when nothing is in its way."""
+        given = StartRunSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        actor = actor_of(request)
+        values = given.validated_data
+        run = start_run(
+            StartRequest(
+                flow_id=flow_id,
+                environment=values["environment"],
+                version=values.get("version"),
+                mode=values.get("mode") or None,
+                since=values.get("since") or None,
+                parameters=values.get("parameters") or {},
+                idempotency_key=values.get("idempotency_key") or request.headers.get("Idempotency-Key") or None,
+                trigger=RunTrigger.MANUAL if actor.kind == "user" else RunTrigger.API,
+            ),
+            actor=actor,
+        )
+        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+
+
+class RunLogView(APIView):
+    """The log of a run."""
+
+    permission_classes = [CanSee]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "after", OpenApiTypes.INT64, description="`next_after` of the last page; 0 = from the start."
+            ),
+            OpenApiParameter("limit", OpenApiTypes.INT, description=f"Lines, 1 to {LOG_PAGE_MOST}."),
+        ],
+        responses=RunLogPageSerializer,
+    )
+    def get(self, request: Request, run_id: UUID) -> Response:
+        """Lines after a cursor; an empty page means that nothing new was said yet."""
+        get_run(run_id)
+        after = _number(request, "after", 0, 2**62)
+        limit = max(1, _number(request, "limit", LOG_PAGE, LOG_PAGE_MOST))
+        lines = list_log(run_id, after=after, limit=limit)
+        return Response(
+            {"results": RunLogSerializer(lines, many=True).data, "next_after": lines[-1].seq if lines else after}
+        )
+
+
+class RunStepsView(generics.ListAPIView):  # type: ignore[type-arg]
+    """Every attempt at every step of a run."""
+
+    permission_classes = [CanSee]
+    serializer_class = StepAttemptSerializer
+    queryset = StepResult.objects.none()
+    filter_backends: list[Any] = []
+
+    def get_queryset(self) -> Any:
+        """Attempts of the run in the address; 404 when there is no such run."""
+        if getattr(self, "swagger_fake_view", False):
+            return self.queryset
+        get_run(self.kwargs["run_id"])
+        return list_attempts(self.kwargs["run_id"])
+
+
+class RunActionView(APIView):
+    """Cancel, resume or retry a run."""
+
+    permission_classes = [CanAct]
+    action = ""
+
+    @extend_schema(request=None, responses={202: RunSerializer})
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Do what the address names; the answer is the run that is now active (a retry makes a new one)."""
+        act = {"cancel": cancel_run, "resume": resume_run, "retry": retry_run}[self.action]
+        run = act(run_id, actor=actor_of(request))
+        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+
+
+class QuarantineReplayView(APIView):
+    """Try quarantined rows again."""
+
+    permission_classes = [CanAct]
+
+    @extend_schema(request=ReplaySerializer, responses={202: RunSerializer}, operation_id="quarantine_replay")
+    def post(self, request: Request) -> Response:
+        """Start a run whose source are the chosen rows, corrections applied."""
+        given = ReplaySerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        values = given.validated_data
+        run = start_replay_run(
+            ReplayRequest(
+                ids=tuple(values["ids"]) if values.get("ids") else None,
+                run_id=values.get("run"),
+                flow_id=values.get("flow"),
+            ),
+            actor=actor_of(request),
+        )
+        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name)
+    if text in (None, ""):
+        return default
+    try:
+        value = int(str(text))
+    except ValueError:
+        raise serializers.ValidationError({name: "Give a whole number."}) from None
+    if value < 0:
+        raise serializers.ValidationError({name: "Give a number that is not negative."})
+    return min(value, most)

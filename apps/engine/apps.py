@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class EngineConfig(AppConfig):
+    """Runs, steps, loads."""
+
+    name = "apps.engine"
+    label = "engine"
+    verbose_name = "Engine"
+
+    def ready(self) -> None:
+        """Register step kinds, programs, permissions and facts for other apps."""
+        return

@@ -1,0 +1,139 @@
+"""A run's mapping, compiled: the definition with its variables, bound to the columns as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from apps.engine.contracts import RunFacts
+from apps.engine.services.limits import engine_limits
+from apps.engine.services.loads.controls import TotalsMeter
+from apps.expressions.contracts import CompiledSelect, CompileRequest, MappedBatch, MappedField, Schema
+from apps.expressions.services.checking import check_expression
+from apps.expressions.services.compilation import compile_select
+from apps.expressions.services.pipeline import BatchMapper
+from apps.integrations.contracts import FlowDefinition
+from apps.integrations.services.environments import resolve_variables
+from apps.integrations.services.mapping import to_compile_request
+
+
+@dataclass(frozen=True)
+class FlowMapping:
+    """The compiled mapping of a run.
+
+    Attributes:
+        request, compiled: what was compiled, and the SELECT.
+        source_columns: source columns that fields, filter and rules read.
+        control_columns: source columns that control totals read.
+        definition: the run's definition.
+    """
+
+    request: CompileRequest
+    compiled: CompiledSelect
+    source_columns: frozenset[str]
+    control_columns: frozenset[str]
+    definition: FlowDefinition
+
+    def open_mapper(self) -> BatchMapper:
+        """A mapper for one thread; close it when done."""
+        return open_mapper(self.request, self.compiled)
+
+
+def open_mapper(request: CompileRequest, compiled: CompiledSelect | None = None) -> BatchMapper:
+    """A mapper within the engine's limits of memory and threads."""
+    limits = engine_limits()
+    return BatchMapper(request, memory_mb=limits.memory_mb, threads=limits.threads, compiled=compiled)
+
+
+def compile_mapping(run: RunFacts, definition: FlowDefinition, schema: Schema) -> FlowMapping:
+    """Compile a run's mapping against the source's columns as they are now.
+
+    Raises:
+        ExpressionInvalid: an expression does not fit the columns (one is missing, or was retyped); names the field.
+    """
+    variables = resolve_variables(run.environment_id, definition, purpose="run.map")
+    request = to_compile_request(definition, schema, variables)
+    compiled = compile_select(request)
+    names = {field.name for field in schema.fields}
+    used = {column for columns in compiled.columns.values() for column in columns if column in names}
+    for expression in (request.filter, *(rule.expression for rule in request.validations)):
+        if expression:
+            used |= set(check_expression(expression, schema).columns) & names
+    controls = {
+        column
+        for control in definition.reconciliation.controls
+        for column in check_expression(control.source, schema).columns
+        if column in names
+    }
+    return FlowMapping(request, compiled, frozenset(used), frozenset(controls), definition)
+
+
+class ControlMeter:
+    """Control totals over batches, evaluated by the expression engine, apart from the mapping that is under control."""
+
+    def __init__(
+        self,
+        expressions: Mapping[str, str],
+        aggregates: Mapping[str, str],
+        schema: Schema,
+        row_filter: str | None = None,
+    ) -> None:
+        """Compile the control expressions.
+
+        Args:
+            expressions: control name -> expression over `schema`.
+            aggregates: control name -> aggregate.
+            schema: columns of the batches, without `_row_id`.
+            row_filter: rows for which it is not true do not count.
+        """
+        self._names = list(expressions)
+        self._meter = TotalsMeter({name: aggregates[name] for name in self._names})
+        self._mapper: BatchMapper | None = None
+        if not self._names:
+            return
+        fields = []
+        for index, name in enumerate(self._names):
+            checked = check_expression(expressions[name], schema)
+            fields.append(MappedField(f"c{index}", checked.type or "VARCHAR", expressions[name]))
+        self._mapper = open_mapper(CompileRequest(schema, tuple(fields), filter=row_filter))
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take one batch (with `_row_id`)."""
+        if self._mapper is None or batch.num_rows == 0:
+            return
+        mapped: MappedBatch = self._mapper.apply(batch)
+        for index, name in enumerate(self._names):
+            self._meter.add(name, mapped.accepted.column(f"c{index}"))
+
+    def totals(self) -> dict[str, str | None]:
+        """Totals so far, as exact text."""
+        return self._meter.to_json()
+
+    def close(self) -> None:
+        """Let the mapper go."""
+        if self._mapper is not None:
+            self._mapper.close()
+
+
+def source_meter(definition: FlowDefinition, schema: Schema) -> ControlMeter:
+    """Meter of the source side."""
+    controls = definition.reconciliation.controls
+    return ControlMeter(
+        {item.name: item.source for item in controls},
+        {item.name: item.aggregate for item in controls},
+        schema,
+        definition.map.filter,
+    )
+
+
+def target_meter(definition: FlowDefinition, fields: Sequence[Any]) -> ControlMeter:
+    """Meter of the target side, over accepted rows; used where the target computes no totals itself."""
+    controls = definition.reconciliation.controls
+    return ControlMeter(
+        {item.name: item.target for item in controls},
+        {item.name: item.aggregate for item in controls},
+        Schema(tuple(fields)),
+    )

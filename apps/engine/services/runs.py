@@ -1,0 +1,344 @@
+"""Starting, cancelling, resuming and retrying runs: the only writes a person or another app can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from apps.access.contracts import Actor
+from apps.access.services.permissions import check_permission
+from apps.audit.services.entries import record_audit
+from apps.engine.choices import ACTIVE_RUN_STATUSES, RunKind, RunMode, RunStatus, RunTrigger, StepStatus
+from apps.engine.contracts import canonical_hash
+from apps.engine.exceptions import (
+    DraftNotHere,
+    IdempotencyConflict,
+    ModeNotPossible,
+    RunAlreadyActive,
+    RunNotControllable,
+    TenantBusy,
+)
+from apps.engine.models import Run, StepResult
+from apps.engine.selectors import get_run
+from apps.engine.services.advancing import advance_locked, lock_run
+from apps.engine.services.executing import next_attempt
+from apps.engine.services.journal import hint_run, write_lines
+from apps.engine.services.limits import engine_limits
+from apps.integrations.contracts import FlowDefinition
+from apps.integrations.exceptions import FlowArchived
+from apps.integrations.selectors import get_deployed_version, get_environment, get_flow, get_version
+
+RESUMABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
+CURSOR_MODES = (RunMode.INCREMENTAL,)
+DRAFT = "draft"
+DRAFT_ENVIRONMENT = "dev"
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """What to run.
+
+    Attributes:
+        flow_id, environment: flow and environment slug.
+        version: number of a published version, `draft` (dev only), or None for the deployed one.
+        mode: overrides the flow's own load mode.
+        since: ISO 8601 time or plain cursor value; an incremental run starts there instead of at its stored cursor.
+        parameters: small JSON object, kept with the run.
+        idempotency_key: a repeated request with the same key gets the first one's run.
+        trigger: what asked.
+        exclusive: refuse while another run of the flow is active in the environment.
+    """
+
+    flow_id: UUID
+    environment: str
+    version: int | str | None = None
+    mode: str | None = None
+    since: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    trigger: str = RunTrigger.MANUAL
+    exclusive: bool = True
+
+    @property
+    def request_hash(self) -> str:
+        """Identity of the request, to tell a repeat from another request under the same key."""
+        return canonical_hash(
+            [str(self.flow_id), self.environment, self.version, self.mode, self.since, dict(self.parameters)]
+        )
+
+
+def start_run(request: StartRequest, *, actor: Actor) -> Run:
+    """Queue a run of a flow; it is worked on as soon as this transaction commits.
+
+    Args:
+        request: what to run.
+        actor: needs `run:start`.
+
+    Returns:
+        The new run, or the one that was started before under the same idempotency key.
+
+    Raises:
+        PermissionDenied, FlowNotFound, VersionNotFound, EnvironmentNotFound, NotDeployed: as named.
+        RunAlreadyActive: this flow is active in this environment.
+        IdempotencyConflict: the key was used for another request.
+        ModeNotPossible: an incremental run of a flow without a cursor.
+        TenantBusy: the queue is full.
+    """
+    check_permission(actor, "run:start")
+    known = _find_repeat(request)
+    if known is not None:
+        return known
+    pinned = _pin(request)
+    definition = pinned.definition
+    mode = request.mode or definition.load.mode
+    _check_mode(mode, definition, request)
+    run = Run(
+        flow_id=request.flow_id,
+        flow_version_id=pinned.version_id,
+        environment_id=pinned.environment_id,
+        flow_name=pinned.flow_name,
+        version_number=pinned.number,
+        kind=RunKind.LOAD,
+        mode=mode,
+        trigger=request.trigger,
+        definition=definition.to_json(),
+        parameters=dict(request.parameters),
+        since=request.since or "",
+        idempotency_key=request.idempotency_key or None,
+        request_hash=request.request_hash,
+        exclusive=request.exclusive,
+    )
+    return launch_run(run, actor=actor)
+
+
+def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
+    """Save a new run, its audit entry and its first steps in one transaction, and ring for it.
+
+    Raises:
+        RunAlreadyActive, TenantBusy: see `start_run`.
+    """
+    run.definition_hash = canonical_hash(run.definition)
+    run.requested_by_kind, run.requested_by_id, run.requested_by_name = actor.kind, actor.id, actor.name
+    try:
+        with transaction.atomic():
+            if Run.objects.filter(status=RunStatus.QUEUED).count() >= engine_limits().tenant_queue:
+                raise TenantBusy()
+            run.save(force_insert=True)
+            record_audit(
+                actor=actor,
+                action="run.started",
+                target_type="run",
+                target_id=run.pk,
+                summary=summary or f"Started a run of {run.flow_name} ({run.mode}).",
+                facts={"flow_id": str(run.flow_id), "version": run.version_number, "trigger": run.trigger},
+            )
+            run = lock_run(run.pk)
+            advance_locked(run)
+            hint_run(run)
+    except IntegrityError as error:
+        raise _explain(error, run) from error
+    return run
+
+
+def cancel_run(run_id: UUID, *, actor: Actor) -> Run:
+    """Ask a run to stop; running steps notice between two batches. A second call changes nothing.
+
+    Raises:
+        PermissionDenied, RunNotFound: as named.
+        RunNotControllable: the run has ended.
+    """
+    check_permission(actor, "run:control")
+    with transaction.atomic():
+        run = lock_run(run_id)
+        if run.status == RunStatus.CANCELLING:
+            return get_run(run_id)
+        if run.status not in ACTIVE_RUN_STATUSES:
+            raise RunNotControllable(f"The run has already {run.status}.", value=run.status)
+        run.status = RunStatus.CANCELLING
+        write_lines(run, [("warning", f"{actor.name} asked to cancel.", {})])
+        run.save(update_fields=["status", "log_seq", "updated_at"])
+        _audit(run, "run.cancelled", f"Cancelled a run of {run.flow_name}.", actor)
+        advance_locked(run)
+        hint_run(run)
+    return get_run(run_id)
+
+
+def resume_run(run_id: UUID, *, actor: Actor) -> Run:
+    """Continue a failed or cancelled run where it stopped: finished partitions are kept, the rest is tried anew.
+
+    Raises:
+        PermissionDenied, RunNotFound: as named.
+        RunNotControllable: the run is active or has succeeded.
+        RunAlreadyActive: another run of the flow is active in the environment.
+    """
+    check_permission(actor, "run:control")
+    run = Run()
+    try:
+        with transaction.atomic():
+            run = lock_run(run_id)
+            if run.kind == RunKind.REPLAY:
+                raise RunNotControllable(
+                    "A replay is not resumed.", remedy="Replay its rows again; they wait in the quarantine."
+                )
+            if run.status not in RESUMABLE:
+                raise RunNotControllable(f"Only a failed or cancelled run can be resumed; this one is {run.status}.")
+            released = run.cleaned_at is not None
+            for step in StepResult.objects.filter(run=run, latest=True):
+                kept = step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED) and not released
+                if kept or step.status == StepStatus.WAITING:
+                    continue
+                if step.status == StepStatus.READY:
+                    step.status = StepStatus.WAITING
+                    step.save(update_fields=["status", "updated_at"])
+                    continue
+                step.ended_at = step.ended_at or run.db_now  # type: ignore[attr-defined]
+                next_attempt(step, status=StepStatus.WAITING)
+            run.status, run.error, run.ended_at, run.cleaned_at = RunStatus.QUEUED, None, None, None
+            run.resumed += 1
+            write_lines(run, [("info", f"{actor.name} resumed the run.", {"released": released})])
+            run.save(update_fields=["status", "error", "ended_at", "cleaned_at", "resumed", "log_seq", "updated_at"])
+            _audit(run, "run.resumed", f"Resumed a run of {run.flow_name}.", actor)
+            advance_locked(run)
+            hint_run(run)
+    except IntegrityError as error:
+        raise _explain(error, run) from error
+    return get_run(run_id)
+
+
+def retry_run(run_id: UUID, *, actor: Actor) -> Run:
+    """Start the same version again from the beginning, as a new run that names the old one.
+
+    Raises:
+        PermissionDenied, RunNotFound: as named.
+        RunNotControllable: the run is still active, or it is a replay (its rows wait in the quarantine again).
+        RunAlreadyActive: another run of the flow is active in the environment.
+    """
+    check_permission(actor, "run:start")
+    old = get_run(run_id)
+    if old.status in ACTIVE_RUN_STATUSES:
+        raise RunNotControllable("The run is still active.", value=old.status, remedy="Cancel it first.")
+    if old.kind == RunKind.REPLAY:
+        raise RunNotControllable(
+            "A replay is not retried.", remedy="Choose its rows in the quarantine and replay them."
+        )
+    run = Run(
+        flow_id=old.flow_id,
+        flow_version_id=old.flow_version_id,
+        environment_id=old.environment_id,
+        flow_name=old.flow_name,
+        version_number=old.version_number,
+        kind=old.kind,
+        mode=old.mode,
+        trigger=RunTrigger.RETRY,
+        definition=old.definition,
+        parameters=old.parameters,
+        since=old.since,
+        exclusive=old.exclusive,
+        retry_of_id=old.pk,
+    )
+    return launch_run(run, actor=actor, summary=f"Retried a run of {old.flow_name}.")
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """What a request means now; the run keeps it from here on."""
+
+    definition: FlowDefinition
+    flow_name: str
+    environment_id: UUID
+    version_id: UUID | None
+    number: int | None
+
+
+def _pin(request: StartRequest) -> _Pinned:
+    environment = get_environment(request.environment)
+    flow = get_flow(request.flow_id)
+    if flow.archived:
+        raise FlowArchived(value=flow.name)
+    if request.version == DRAFT:
+        if environment.slug != DRAFT_ENVIRONMENT:
+            raise DraftNotHere(field="version", value=request.version)
+        return _Pinned(FlowDefinition.from_json(flow.draft), flow.name, environment.id, None, None)
+    if isinstance(request.version, int):
+        version = get_version(request.flow_id, request.version)
+    else:
+        version = get_deployed_version(request.flow_id, request.environment)
+    return _Pinned(version.definition, flow.name, environment.id, version.id, version.number)
+
+
+def _find_repeat(request: StartRequest) -> Run | None:
+    if not request.idempotency_key:
+        return None
+    known = Run.objects.filter(idempotency_key=request.idempotency_key).first()
+    if known is not None and known.request_hash != request.request_hash:
+        raise IdempotencyConflict(field="idempotency_key", value=request.idempotency_key)
+    return known
+
+
+def _check_mode(mode: str, definition: FlowDefinition, request: StartRequest) -> None:
+    if mode not in RunMode.values:
+        raise ModeNotPossible(f"There is no load mode {mode!r}.", field="mode", value=mode)
+    if mode == RunMode.INCREMENTAL and not definition.load.cursor:
+        raise ModeNotPossible(
+            "An incremental run needs a cursor column, and the flow names none.",
+            field="mode",
+            remedy="Choose a cursor in the flow's load settings, or run it in full.",
+        )
+    if request.since and mode not in CURSOR_MODES:
+        raise ModeNotPossible(
+            "`since` applies to incremental runs only.",
+            field="since",
+            value=request.since,
+            remedy='Add "mode": "incremental".',
+        )
+    if request.since:
+        _check_since(request.since)
+
+
+def _check_since(since: str) -> None:
+    try:
+        datetime.fromisoformat(since)
+    except ValueError:
+        try:
+            float(since)
+        except ValueError:
+            raise ModeNotPossible(
+                f"{since!r} is neither a time nor a number.",
+                field="since",
+                value=since,
+                remedy="Write an ISO 8601 time such as 2026-01-31T00:00:00Z, or a plain number.",
+            ) from None
+
+
+def _explain(error: IntegrityError, run: Run) -> Exception:
+    name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", "") or ""
+    if name == "engine_one_active_run":
+        active = Run.objects.filter(
+            flow_id=run.flow_id, environment_id=run.environment_id, status__in=ACTIVE_RUN_STATUSES, exclusive=True
+        ).first()
+        facts = {"run_id": str(active.pk)} if active is not None else {}
+        return RunAlreadyActive(**facts)
+    if name == "engine_run_idempotency_key":
+        return IdempotencyConflict(
+            "Another request with this key is being started at this moment.",
+            field="idempotency_key",
+            value=run.idempotency_key,
+            remedy="Repeat the request; it then returns that run.",
+        )
+    return error
+
+
+def _audit(run: Run, action: str, summary: str, actor: Actor) -> None:
+    record_audit(
+        actor=actor,
+        action=action,
+        target_type="run",
+        target_id=run.pk,
+        summary=summary,
+        facts={"flow_id": str(run.flow_id)},
+    )
