@@ -63,7 +63,7 @@ def _with_servers(module: str, *arguments: str) -> int:
 def _stop(_: list[str]) -> int:
     """Stop a running portal of this checkout, and whatever a killed one left behind."""
     from config.runtime.portal import read_record
-    from config.runtime.postgres import find_outside_home, recover_stale_server
+    from config.runtime.postgres import list_outside_homes, recover_stale_server
 
     ensure_run_directory()
     record = read_record()
@@ -77,7 +77,7 @@ def _stop(_: list[str]) -> int:
                 os.kill(supervisor.pid, signal.SIGKILL)
     left_behind = ProcessRegistry(RUN / "processes.json").read_left_behind()
     end_processes(left_behind)
-    recovered = [recover_stale_server(home / "postgres") for home in (RUN, find_outside_home())]
+    recovered = [recover_stale_server(home / "postgres") for home in (RUN, *list_outside_homes())]
     if not (stopped or left_behind or any(recovered)):
         console.line("Nothing of this checkout is running.")
     return 0
@@ -86,10 +86,10 @@ def _stop(_: list[str]) -> int:
 def _clean(arguments: list[str]) -> int:
     """Remove all that was made here: environment, data, builds, caches. The sources stay."""
     _stop(arguments)
-    from config.runtime.postgres import find_outside_home
+    from config.runtime.postgres import list_outside_homes
 
     with console.phase("Removing what was made here"):
-        for path in (RUN, CACHE, ROOT / "static" / "mfe", ROOT / "staticfiles", find_outside_home()):
+        for path in (RUN, CACHE, ROOT / "static" / "mfe", ROOT / "staticfiles", *list_outside_homes()):
             shutil.rmtree(path, ignore_errors=True)
         for name in (".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"):
             shutil.rmtree(ROOT / name, ignore_errors=True)

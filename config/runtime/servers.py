@@ -158,7 +158,7 @@ def _check_database(url: str) -> None:
                 " current_setting('server_version_num')::int FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().split("\n")[0].removeprefix("connection failed: ") or type(error).__name__
         raise Failure(
             f"DATABASE_URL names {where}, which cannot be used: {reason}",
             "correct it, start that server, or unset DATABASE_URL to use the embedded one",
