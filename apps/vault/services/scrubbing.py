@@ -1,0 +1,87 @@
+"""Keeps secrets out of logs, whatever a library puts into an error message.
+
+Three nets, because each alone has holes: fields with telling names, passwords inside addresses, and the very values
+that this thread or task has revealed lately.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from apps.vault.contracts import HIDDEN, SecretDict
+
+SENSITIVE_NAME = re.compile(
+    r"(pass(word|wd|phrase)?|secrets?|tokens?|api_?keys?|authorization|cookies?|private_?key|credentials?|dsn)$",
+    re.IGNORECASE,
+)
+PASSWORD_IN_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<password>[^\s@/]+)@", re.IGNORECASE)
+PASSWORD_IN_TEXT = re.compile(
+    r"(?P<name>\b(?:password|passwd|pwd|secret|token|api[_-]?key)\b\s*[=:]\s*)(?P<quote>['\"]?)(?P<value>[^\s'\",;&]+)",
+    re.IGNORECASE,
+)
+BEARER = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+MIN_KNOWN_CHARS = 6
+MAX_KNOWN_VALUES = 64
+MAX_DEPTH = 6
+
+_revealed: ContextVar[deque[str] | None] = ContextVar("vault_revealed", default=None)
+
+
+def remember_values(values: Iterable[str]) -> None:
+    """Note values that must not appear in a log line of this thread or task from now on.
+
+    Bounded to the last 64, since a worker's main context lives as long as the worker.
+    """
+    known = _revealed.get()
+    if known is None:
+        known = deque(maxlen=MAX_KNOWN_VALUES)
+        _revealed.set(known)
+    for value in values:
+        if len(value) >= MIN_KNOWN_CHARS and value not in known:
+            known.append(value)
+
+
+def scrub_text(text: str) -> str:
+    """The text with passwords, tokens and lately revealed values replaced."""
+    for value in _revealed.get() or ():
+        for spelling in {value, quote(value, safe=""), quote_plus(value), value.encode("unicode_escape").decode()}:
+            text = text.replace(spelling, HIDDEN)
+    text = PASSWORD_IN_ADDRESS.sub(rf"\g<scheme>:{HIDDEN}@", text)
+    text = BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
+    return PASSWORD_IN_TEXT.sub(rf"\g<name>\g<quote>{HIDDEN}", text)
+
+
+def scrub_value(value: Any, *, depth: int = 0) -> Any:
+    """The value with every secret replaced, in texts and inside containers down to six levels."""
+    if isinstance(value, str):
+        return scrub_text(value)
+    if isinstance(value, SecretDict):
+        return repr(value)
+    if depth >= MAX_DEPTH:
+        return value if isinstance(value, int | float | bool | None) else scrub_text(str(value))
+    if isinstance(value, Mapping):
+        return {
+            key: HIDDEN
+            if isinstance(key, str) and inner and SENSITIVE_NAME.search(key)
+            else scrub_value(inner, depth=depth + 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [scrub_value(inner, depth=depth + 1) for inner in value]
+    if isinstance(value, BaseException):
+        return scrub_text(f"{type(value).__name__}: {value}")
+    return value
+
+
+def scrub_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog processor; place it after the exception formatter, so that tracebacks are scrubbed too."""
+    for key, value in list(event.items()):
+        if key.startswith("_"):
+            continue
+        event[key] = HIDDEN if value and SENSITIVE_NAME.search(key) else scrub_value(value)
+    return event
