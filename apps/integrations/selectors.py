@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from apps.connectors.selectors import find_connection_by_slug
 from apps.integrations.choices import DeploymentStatus
 from apps.integrations.contracts import EnvironmentRef, FlowDefinition, FlowRef, PublishedVersion
@@ -15,7 +17,7 @@ from apps.integrations.exceptions import (
     NotDeployed,
     VersionNotFound,
 )
-from apps.integrations.models import ConnectionBinding, Deployment, Environment, Flow, FlowVersion
+from apps.integrations.models import ConnectionBinding, Deployment, Environment, Flow, FlowVersion, Variable
 
 
 def get_flow(flow_id: UUID) -> FlowRef:
@@ -24,10 +26,77 @@ def get_flow(flow_id: UUID) -> FlowRef:
     Raises:
         FlowNotFound: there is none in this tenant.
     """
+    return to_flow(get_flow_row(flow_id))
+
+
+def get_flow_row(flow_id: UUID) -> Flow:
+    """A flow as a table row, archived or not.
+
+    Raises:
+        FlowNotFound: there is none in this tenant.
+    """
     flow = Flow.objects.filter(pk=flow_id).first()
     if flow is None:
         raise FlowNotFound(value=flow_id)
-    return to_flow(flow)
+    return flow
+
+
+def filter_flows(*, search: str = "", archived: bool = False) -> QuerySet[Flow]:
+    """Flows within limits, newest first."""
+    flows = Flow.objects.filter(archived_at__isnull=not archived)
+    if search.strip():
+        flows = flows.filter(name__icontains=search.strip())
+    return flows.order_by("-id")
+
+
+def list_versions(flow_id: UUID) -> QuerySet[FlowVersion]:
+    """Versions of a flow, newest first, without their definitions."""
+    return FlowVersion.objects.filter(flow_id=flow_id).defer("definition").order_by("-id")
+
+
+def list_deployments(flow_id: UUID) -> QuerySet[Deployment]:
+    """Deployments of a flow, newest first."""
+    rows = Deployment.objects.filter(flow_id=flow_id).select_related("version", "environment")
+    return rows.defer("version__definition").order_by("-id")
+
+
+def get_version_row(flow_id: UUID, number: int) -> FlowVersion:
+    """One version as a table row.
+
+    Raises:
+        VersionNotFound: the flow or the version does not exist.
+    """
+    row = FlowVersion.objects.select_related("flow").filter(flow_id=flow_id, number=number).first()
+    if row is None:
+        raise VersionNotFound(f"The flow has no version {number}.", value=number)
+    return row
+
+
+def list_environment_rows() -> list[Environment]:
+    """Every environment as a table row, in order of promotion."""
+    return list(Environment.objects.order_by("position"))
+
+
+def get_environment_row(slug: str) -> Environment:
+    """An environment as a table row.
+
+    Raises:
+        EnvironmentNotFound: there is none.
+    """
+    row = Environment.objects.filter(slug=slug).first()
+    if row is None:
+        raise EnvironmentNotFound(value=slug)
+    return row
+
+
+def list_bindings(environment_id: UUID) -> dict[str, UUID]:
+    """{slot: connection id} of an environment."""
+    return dict(ConnectionBinding.objects.filter(environment_id=environment_id).values_list("slot", "connection_id"))
+
+
+def list_variables(environment_id: UUID) -> list[Variable]:
+    """Variables of an environment, by name; secret ones have no value here."""
+    return list(Variable.objects.filter(environment_id=environment_id).order_by("name"))
 
 
 def to_flow(flow: Flow) -> FlowRef:
@@ -49,10 +118,7 @@ def get_environment(slug: str) -> EnvironmentRef:
     Raises:
         EnvironmentNotFound: there is none.
     """
-    row = Environment.objects.filter(slug=slug).first()
-    if row is None:
-        raise EnvironmentNotFound(value=slug)
-    return to_environment(row)
+    return to_environment(get_environment_row(slug))
 
 
 def get_environment_by_id(environment_id: UUID) -> EnvironmentRef:
@@ -83,10 +149,7 @@ def get_version(flow_id: UUID, number: int) -> PublishedVersion:
     Raises:
         VersionNotFound: the flow or the version does not exist.
     """
-    row = FlowVersion.objects.select_related("flow").filter(flow_id=flow_id, number=number).first()
-    if row is None:
-        raise VersionNotFound(f"The flow has no version {number}.", value=number)
-    return to_version(row)
+    return to_version(get_version_row(flow_id, number))
 
 
 def get_version_by_id(version_id: UUID) -> PublishedVersion:

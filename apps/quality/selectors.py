@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Count, F, Func, QuerySet, TextField
+from django.db.models import BooleanField, Case, Count, F, Func, IntegerField, JSONField, QuerySet, TextField, When
 from django.db.models.expressions import RawSQL
+from django.db.models.lookups import LessThanOrEqual
 
 from apps.quality.choices import QuarantineStatus
 from apps.quality.contracts import ColumnLineage, ReconciliationView, ReplayRow, ReplaySelection
@@ -22,6 +23,7 @@ from apps.quality.models import WAITING, LineageEdge, QuarantinedRow, Reconcilia
 
 REPLAY_MOST = 100_000
 REPLAY_BATCH_ROWS = 5_000
+SHOWN_BYTES = 64 * 1024
 
 # The left side is spelled as the index is; the right side parses the words as the index did and opens the last one.
 _MATCHES = (
@@ -35,6 +37,51 @@ class _Unnest(Func):
     arity = 1
     output_field = TextField()  # type: ignore[assignment]
     set_returning = True
+
+
+def filter_quarantine(
+    *,
+    run: UUID | None = None,
+    flow: UUID | None = None,
+    environment: UUID | None = None,
+    status: str | None = None,
+    waiting: bool = False,
+    rule: str | None = None,
+    replay_run: UUID | None = None,
+    search: str = "",
+) -> QuerySet[QuarantinedRow]:
+    """Rejected rows within limits, newest first; every limit has an index."""
+    limits = {
+        "run_id": run, "flow_id": flow, "environment_id": environment, "status": status, "replay_run_id": replay_run
+    }  # fmt: skip
+    rows = QuarantinedRow.objects.filter(**{name: value for name, value in limits.items() if value is not None})
+    if waiting:
+        rows = rows.filter(status__in=WAITING)
+    if rule:
+        rows = rows.filter(rules__contains=[rule])
+    return search_quarantine(rows, search).order_by("-id")
+
+
+def show_bounded(rows: QuerySet[QuarantinedRow]) -> QuerySet[QuarantinedRow]:
+    """The rows with `shown_payload` in place of `payload`: None for a payload too large for a list.
+
+    The stored size is known without reading the value, so a page of rows with 10 MB fields stays small.
+    """
+    size = Func(F("payload"), function="pg_column_size", output_field=IntegerField())
+    shown = Case(When(LessThanOrEqual(size, SHOWN_BYTES), then=F("payload")), default=None, output_field=JSONField())
+    return rows.defer("payload", "search_text").annotate(shown_payload=shown)
+
+
+def get_quarantined_row(row_id: UUID) -> QuarantinedRow:
+    """One rejected row.
+
+    Raises:
+        QuarantinedRowNotFound: there is none.
+    """
+    row = QuarantinedRow.objects.defer("search_text").filter(pk=row_id).first()
+    if row is None:
+        raise QuarantinedRowNotFound(value=row_id)
+    return row
 
 
 def search_quarantine(rows: QuerySet[QuarantinedRow], term: str) -> QuerySet[QuarantinedRow]:
@@ -143,8 +190,18 @@ def find_reconciliation(run_id: UUID) -> ReconciliationView | None:
     return None if row is None else to_reconciliation(row)
 
 
-def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
-    """One reconciliation.
+def filter_reconciliations(
+    *, run: UUID | None = None, flow: UUID | None = None, status: str | None = None
+) -> QuerySet[Reconciliation]:
+    """Reconciliations within limits, newest first."""
+    limits = {"run_id": run, "flow_id": flow, "status": status}
+    return Reconciliation.objects.filter(**{name: value for name, value in limits.items() if value is not None}).order_by(
+        "-id"
+    )
+
+
+def get_reconciliation_row(reconciliation_id: UUID) -> Reconciliation:
+    """One reconciliation as a table row.
 
     Raises:
         ReconciliationNotFound: there is none.
@@ -152,7 +209,16 @@ def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
     row = Reconciliation.objects.filter(pk=reconciliation_id).first()
     if row is None:
         raise ReconciliationNotFound(value=reconciliation_id)
-    return to_reconciliation(row)
+    return row
+
+
+def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
+    """One reconciliation.
+
+    Raises:
+        ReconciliationNotFound: there is none.
+    """
+    return to_reconciliation(get_reconciliation_row(reconciliation_id))
 
 
 def to_reconciliation(row: Reconciliation) -> ReconciliationView:

@@ -168,14 +168,14 @@ def replace_variables(slug: str, variables: Sequence[VariableInput], *, actor: A
 
 @sensitive_variables()
 def resolve_variables(
-    environment_id: UUID, definition: FlowDefinition, *, purpose: str, mask_secrets: bool = False
+    environment_id: UUID, definition: FlowDefinition, *, purpose: str = "run.start", mask_secrets: bool = False
 ) -> dict[str, str]:
     """Values of the variables that a definition declares, in one environment.
 
     Args:
         environment_id: where.
         definition: declares names and defaults.
-        purpose: dotted name for the vault's log (`run.start`).
+        purpose: dotted name for the vault's log.
         mask_secrets: give a mask in place of secret values, for previews.
 
     Returns:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from apps.expressions.contracts import CompileRequest, Schema
 from apps.expressions.contracts import MappedField as CompiledField
 from apps.expressions.contracts import Validation as CompiledRule
-from apps.expressions.services.binding import used_names
+from apps.expressions.services.binding import MAPPED, used_names
 from apps.expressions.services.parsing import ParseRefused, parse_expression
 from apps.integrations.contracts import FlowDefinition, MapConfig
 from apps.integrations.services.sources import VARIABLES_COLUMN
@@ -85,9 +85,36 @@ def bind_variables(expression: str, variables: Mapping[str, str]) -> str:
     return text
 
 
-def list_used_columns(columns: Sequence[str]) -> list[str]:
-    """Source columns out of a checked expression's lineage: without variables and mapped targets."""
-    return [name for name in columns if name != VARIABLES_COLUMN and not name.startswith("mapped.")]
+def used_columns(definition: FlowDefinition) -> tuple[str, ...]:
+    """Source columns that the mapping, the filter, the rules, the controls or the load policy read.
+
+    Found in the texts alone, so it works when the source is not reachable. A name is spelled as the data contract
+    spells it, where it does; an expression that does not parse reads nothing.
+    """
+    agreed = {field.name.lower(): field.name for field in definition.contract.fields}
+    exact = {field.name for field in definition.contract.fields}
+    found: dict[str, None] = {}
+    for text in _texts(definition):
+        try:
+            tree = parse_expression(text)
+        except ParseRefused:
+            continue
+        for name in used_names(tree):
+            first = name.parts[0]
+            if len(name.parts) > 1 and first.lower() in {VARIABLES_COLUMN, MAPPED}:
+                continue
+            found[first if first in exact else agreed.get(first.lower(), first)] = None
+    load = definition.load
+    columns = (load.cursor, load.partition_column)
+    return (*found, *(column for column in columns if column and column not in found))
+
+
+def _texts(definition: FlowDefinition) -> list[str]:
+    mapping = definition.map
+    texts = [item.expression for item in mapping.fields]
+    texts += [rule.expression for rule in mapping.validations]
+    texts += [control.source for control in definition.reconciliation.controls]
+    return texts if mapping.filter is None else [*texts, mapping.filter]
 
 
 def _literal(value: str) -> str:

@@ -12,7 +12,7 @@ from apps.core.exceptions import Problem
 from apps.expressions.contracts import Schema
 from apps.integrations.contracts import DefinitionCheck, FlowDefinition
 from apps.integrations.exceptions import EnvironmentNotFound
-from apps.integrations.selectors import find_binding, get_environment
+from apps.integrations.selectors import find_binding, get_environment, resolve_binding
 from apps.integrations.services.expressions import check_expressions
 from apps.integrations.services.sources import (
     Described,
@@ -173,9 +173,20 @@ def _drift(definition: FlowDefinition, source: EntitySchema, used: frozenset[str
     ]
 
 
-def design_binding(slot: str, environment: str = DESIGN_ENVIRONMENT) -> UUID | None:
-    """Connection that a slot means while designing."""
-    return find_binding(get_environment(environment).id, slot)
+def design_binding(connection: str, environment: str = DESIGN_ENVIRONMENT) -> UUID:
+    """Connection meant while designing.
+
+    Args:
+        connection: slot, or id of a connection.
+        environment: whose bindings count.
+
+    Raises:
+        BindingMissing: it leads nowhere.
+    """
+    try:
+        return UUID(connection)
+    except ValueError:
+        return resolve_binding(get_environment(environment).id, connection)
 
 
 def _fields_of(schema: Schema | None) -> tuple[dict[str, Any], ...]:

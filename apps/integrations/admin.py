@@ -1,0 +1,50 @@
+"""Read-only admin pages of versions and deployments: what was published, what runs where, since when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from apps.integrations.models import Deployment, FlowVersion
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Shows rows, changes none."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds a row here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes a row here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody removes a row here."""
+        return False
+
+
+@admin.register(FlowVersion)
+class FlowVersionAdmin(ReadOnlyAdmin):
+    """Published versions."""
+
+    list_display = ["flow", "number", "published_by_name", "published_at", "content_hash"]
+    list_select_related = ["flow"]
+    list_filter = ["published_at"]
+    search_fields = ["flow__name", "content_hash", "published_by_name"]
+    ordering = ["-published_at"]
+    show_full_result_count = False
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    """Deployments, active and retired."""
+
+    list_display = ["flow", "version", "environment", "status", "deployed_by_name", "deployed_at", "retired_at"]
+    list_select_related = ["flow", "version", "environment"]
+    list_filter = ["status", "environment"]
+    search_fields = ["flow__name", "deployed_by_name"]
+    ordering = ["-deployed_at"]
+    show_full_result_count = False
