@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.tenancy.models import Tenant
 
 TEST_TENANTS = ("acme", "globex")
-PASSWORD = "correct-horse-battery-staple"  # noqa: S105 - of people who exist only in a throw-away database
+PASSWORD = "correct-horse-battery-staple"
 _numbers = itertools.count(1)
 
 
@@ -111,7 +111,9 @@ def unique() -> Callable[[str], str]:
     return lambda stem: f"{stem}_{worker}_{os.getpid()}_{next(_numbers)}"
 
 
-def create_user(tenant: Tenant, *, roles: tuple[str, ...] = ("admin",), permissions: tuple[str, ...] | None = None) -> Any:
+def create_user(
+    tenant: Tenant, *, roles: tuple[str, ...] = ("admin",), permissions: tuple[str, ...] | None = None
+) -> Any:
     """A person of the tenant with these roles, or with a role made of exactly these permissions."""
     from apps.access.models import Role, User
     from apps.tenancy.services.context import tenant_context

@@ -88,7 +88,7 @@ def start(name: str, command: list[str], directory: Path, **extra: str) -> Child
     """Start a child process in its own process group, with its output in `<directory>/<name>.log`."""
     log_path = directory / f"{name}.log"
     with log_path.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own commands
+        process = subprocess.Popen(
             command, cwd=ROOT, env=process_environment(**extra), stdout=log, stderr=log, start_new_session=True
         )
     return Child(name, process, log_path)
@@ -106,20 +106,23 @@ def start_web(directory: Path, port: int) -> Child:
     return child
 
 
-def start_worker(directory: Path, *, name: str = "worker", queues: str = "control,loads", concurrency: int = 2) -> Child:
+def start_worker(
+    directory: Path, *, name: str = "worker", queues: str = "control,loads", concurrency: int = 2
+) -> Child:
     """A Celery worker with its children."""
-    return start(
-        name,
-        [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-Q", queues, "-c", str(concurrency)]
-        + ["-n", f"{name}-{os.getpid()}@%h", "--without-gossip", "--without-mingle", "-l", "WARNING"],
-        directory,
-    )
+    command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-Q", queues, "-c", str(concurrency)]
+    options = ["-n", f"{name}-{os.getpid()}@%h", "--without-gossip", "--without-mingle", "-l", "WARNING"]
+    return start(name, [*command, *options], directory)
 
 
 def start_beat(directory: Path) -> Child:
     """Celery's clock, which rings the sweeper."""
     schedule = str(directory / "beat-schedule")
-    return start("beat", [sys.executable, "-m", "celery", "-A", "config.celery", "beat", "-l", "WARNING", "-s", schedule], directory)
+    return start(
+        "beat",
+        [sys.executable, "-m", "celery", "-A", "config.celery", "beat", "-l", "WARNING", "-s", schedule],
+        directory,
+    )
 
 
 def start_relay(directory: Path) -> Child:
@@ -138,7 +141,7 @@ def wait_until_live(child: Child, port: int) -> None:
         if child.process.poll() is not None:
             raise RuntimeError(f"{child.name} ended with {child.process.returncode}:\n{child.log_tail()}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=2):  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -29,7 +29,9 @@ def _error_page(request: HttpRequest, status: int, title: str, message: str) -> 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404 as a page."""
-    return _error_page(request, 404, "Page not found", "Nothing lives at this address. It may have moved or been deleted.")
+    return _error_page(
+        request, 404, "Page not found", "Nothing lives at this address. It may have moved or been deleted."
+    )
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

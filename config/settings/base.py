@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from config.settings import env
-from config.settings.celery import *  # noqa: F403 - settings modules compose by star import
-from config.settings.database import *  # noqa: F403
-from config.settings.observability import *  # noqa: F403
-from config.settings.security import *  # noqa: F403
+from config.settings.celery import *
+from config.settings.database import *
+from config.settings.observability import *
+from config.settings.security import *
 
 BASE_DIR: Path = env.BASE_DIR
 DEBUG = False

@@ -1,6 +1,6 @@
 """`make run`: one machine, plain HTTP, tenants at `<slug>.localhost`."""
 
-from config.settings.base import *  # noqa: F403
+from config.settings.base import *
 from config.settings.base import ALLOWED_HOSTS, EGRESS_ALLOW_PRIVATE, SECRET_KEY, VAULT_KEYS
 
 DEBUG = False

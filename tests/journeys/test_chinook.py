@@ -83,15 +83,17 @@ def _definition(spec: dict[str, Any], *, source: str, target: str) -> dict[str, 
     }
 
 
-def _load(api: Any, finished_run: Callable[..., dict[str, Any]], name: str, definition: dict[str, Any]) -> dict[str, Any]:
+def _load(
+    api: Any, finished_run: Callable[..., dict[str, Any]], name: str, definition: dict[str, Any]
+) -> dict[str, Any]:
     flow = api.post("/api/v2/flows", {"name": name}).json()
-    saved = api.patch(
-        f"/api/v2/flows/{flow['id']}", {"draft": definition, "expected_revision": flow["draft_revision"]}
-    )
+    saved = api.patch(f"/api/v2/flows/{flow['id']}", {"draft": definition, "expected_revision": flow["draft_revision"]})
     assert saved.status_code == 200, saved.json()
     version = api.post(f"/api/v2/flows/{flow['id']}/publish", {"note": "first"})
     assert version.status_code in (200, 201), version.json()
-    deployed = api.post(f"/api/v2/flows/{flow['id']}/deploy", {"environment": "dev", "version": version.json()["number"]})
+    deployed = api.post(
+        f"/api/v2/flows/{flow['id']}/deploy", {"environment": "dev", "version": version.json()["number"]}
+    )
     assert deployed.status_code in (200, 201), deployed.json()
     run = api.post(f"/api/v2/flows/{flow['id']}/runs", {"environment": "dev"})
     assert run.status_code == 202, run.json()
@@ -118,7 +120,9 @@ def test_chinook_arrives_to_the_cent(
 
     tables = {name: unique(name) for name in ("customers", "invoices", "lines")}
     for name, spec in (("customers", CUSTOMERS), ("invoices", INVOICES), ("lines", LINES)):
-        run = _load(api, finished_run, unique(name), _definition(spec, source=created.json()["slug"], target=tables[name]))
+        run = _load(
+            api, finished_run, unique(name), _definition(spec, source=created.json()["slug"], target=tables[name])
+        )
         assert run["status"] == "succeeded", run
         assert run["reconciliation"]["status"] == "green", run["reconciliation"]
         assert run["progress"]["rows_quarantined"] == 0

@@ -34,7 +34,7 @@ def test_readiness_says_which_dependency_is_gone(settings: object) -> None:
 
 
 def test_metrics_need_the_token_when_one_is_set(settings: object) -> None:
-    settings.METRICS_TOKEN = "s3cret-token"  # type: ignore[attr-defined] # noqa: S105
+    settings.METRICS_TOKEN = "s3cret-token"  # type: ignore[attr-defined]
     assert Client().get("/metrics").status_code == 403
     page = Client(HTTP_AUTHORIZATION="Bearer s3cret-token").get("/metrics")
     assert page.status_code == 200
@@ -52,7 +52,9 @@ def test_an_unknown_host_is_not_served() -> None:
 
 
 def test_an_unknown_api_route_is_a_problem_document(acme: object) -> None:
-    response = Client(HTTP_HOST="acme.localhost").post("/api/v2/nothing-here", {"a": 1}, content_type="application/json")
+    response = Client(HTTP_HOST="acme.localhost").post(
+        "/api/v2/nothing-here", {"a": 1}, content_type="application/json"
+    )
     assert response.status_code == 404
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "core.not_found"

@@ -71,7 +71,9 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
     if isinstance(exc, PortalError):
         document = problem_document(exc, instance=instance)
         if exc.status >= 500:
-            log.warning("request_failed", code=exc.code, detail=exc.message, **{k: str(v) for k, v in exc.facts.items()})
+            log.warning(
+                "request_failed", code=exc.code, detail=exc.message, **{k: str(v) for k, v in exc.facts.items()}
+            )
     elif isinstance(exc, drf.APIException):
         document = _from_drf(exc, instance)
         if getattr(exc, "auth_header", None):
@@ -100,7 +102,9 @@ def _from_drf(exc: drf.APIException, instance: str) -> dict[str, Any]:
         document["problems"] = [problem.to_json() for problem in problems]
         if problems:
             document["field"] = problems[0].path
-            document["detail"] = f"{problems[0].path}: {problems[0].message}" if problems[0].path else problems[0].message
+            document["detail"] = (
+                f"{problems[0].path}: {problems[0].message}" if problems[0].path else problems[0].message
+            )
     return document
 
 
@@ -109,7 +113,11 @@ def _drf_code(exc: drf.APIException) -> str:
 
 
 def _flatten(details: Any, path: str = "") -> list[Problem]:
-    if isinstance(details, dict) and set(details) == {"message", "code"} and not isinstance(details["message"], dict | list):
+    if (
+        isinstance(details, dict)
+        and set(details) == {"message", "code"}
+        and not isinstance(details["message"], dict | list)
+    ):
         return [Problem(path=path, code=f"core.{details['code']}", message=str(details["message"]))]
     found: list[Problem] = []
     if isinstance(details, dict):

@@ -38,6 +38,8 @@ class UnknownRouteView(APIView):
         request = self.initialize_request(request, *args, **kwargs)
         self.request = request
         self.headers = {}
-        error = NotFound("There is no such API route.", value=request.path, remedy="See /api/v2/docs/ for those there are.")
+        error = NotFound(
+            "There is no such API route.", value=request.path, remedy="See /api/v2/docs/ for those there are."
+        )
         self.response = self.finalize_response(request, self.handle_exception(error), *args, **kwargs)
         return self.response

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the statements read better with a row of a table on a line
 """The demo's "ERP": a PostgreSQL database of generated customers, invoices, lines and payments.
 
 The data is the same on every machine (the seed is fixed) and one invoice in a hundred has a defect of one of ten named
@@ -94,7 +95,9 @@ def ensure_erp(
             erp.execute(
                 sql.SQL(statement).format(customers=sql.Literal(size.customers), invoices=sql.Literal(size.invoices))
             )
-        grants = "GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON customers, invoices, invoice_lines, payments TO {0}"
+        grants = (
+            "GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON customers, invoices, invoice_lines, payments TO {0}"
+        )
         erp.execute(sql.SQL(grants).format(sql.Identifier(reader)))
         erp.execute("CREATE TABLE demo_fingerprint (value text)")
         erp.execute("INSERT INTO demo_fingerprint VALUES (%s)", (size.fingerprint,))

@@ -8,8 +8,18 @@ FlowSpec = dict[str, Any]
 
 # Rejects each of the planted defects (see demo_erp.DEFECTS) by at least one rule.
 INVOICE_RULES = [
-    ("known_customer", "customer_id between 1 and 99999999", "The customer number has more than eight digits.", "customer_id"),
-    ("known_currency", "currency in ('EUR', 'USD', 'GBP', 'SEK')", "The currency is none that we invoice in.", "currency"),
+    (
+        "known_customer",
+        "customer_id between 1 and 99999999",
+        "The customer number has more than eight digits.",
+        "customer_id",
+    ),
+    (
+        "known_currency",
+        "currency in ('EUR', 'USD', 'GBP', 'SEK')",
+        "The currency is none that we invoice in.",
+        "currency",
+    ),
     ("positive_total", "total_amount >= 0", "An invoice must not have a negative total.", "total_amount"),
     ("total_adds_up", "net_amount + tax_amount = total_amount", "Net plus tax is not the total.", "total_amount"),
     ("due_after_issue", "due_date >= issue_date", "The invoice is due before it was issued.", "due_date"),
@@ -44,7 +54,13 @@ def _definition(
                 "kind": "map",
                 "config": {
                     "fields": [
-                        {"target": name, "type": type_, "expression": expression, "nullable": nullable, "description": ""}
+                        {
+                            "target": name,
+                            "type": type_,
+                            "expression": expression,
+                            "nullable": nullable,
+                            "description": "",
+                        }
                         for name, type_, expression, nullable in fields
                     ],
                     "filter": filter_,

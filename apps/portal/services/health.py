@@ -29,7 +29,9 @@ def ready(_request: HttpRequest) -> JsonResponse:
     }
     results = {name: _timed(check) for name, check in checks.items()}
     healthy = all(result["ok"] for result in results.values())
-    return JsonResponse({"status": "ok" if healthy else "unavailable", "checks": results}, status=200 if healthy else 503)
+    return JsonResponse(
+        {"status": "ok" if healthy else "unavailable", "checks": results}, status=200 if healthy else 503
+    )
 
 
 def _timed(check: Callable[[], None]) -> dict[str, object]:

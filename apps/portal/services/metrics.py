@@ -42,5 +42,7 @@ def export(request: HttpRequest) -> HttpResponse:
     token = settings.METRICS_TOKEN
     given = request.headers.get("Authorization", "")
     if token and not hmac.compare_digest(given, f"Bearer {token}"):
-        return HttpResponse("metrics need `Authorization: Bearer <METRICS_TOKEN>`\n", status=403, content_type="text/plain")
+        return HttpResponse(
+            "metrics need `Authorization: Bearer <METRICS_TOKEN>`\n", status=403, content_type="text/plain"
+        )
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
