@@ -16,4 +16,7 @@ class TenancyConfig(AppConfig):
 
         from apps.tenancy.backend.content_types import SchemaKeyedCache
 
-        ContentType.objects._cache = SchemaKeyedCache()  # type: ignore[attr-defined]
+        # Django copies a model's managers from the declared ones whenever its caches expire; the copies share this.
+        cache = SchemaKeyedCache()
+        for manager in (*ContentType._meta.local_managers, ContentType.objects):
+            manager._cache = cache  # type: ignore[attr-defined]

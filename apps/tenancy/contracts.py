@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-SCHEMA_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
-ROLE_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
-SLUG = re.compile(r"^[a-z](?:-?[a-z0-9]){1,37}$")
+SCHEMA_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}\Z")
+ROLE_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}\Z")
+SLUG = re.compile(r"^[a-z](?:-?[a-z0-9]){1,37}\Z")
 MAX_SLUG_CHARS = 38
 PUBLIC_SCHEMA = "public"
 

@@ -15,6 +15,16 @@ from apps.tenancy.contracts import ROLE_NAME, SCHEMA_NAME, SLUG, current_scope
 from apps.tenancy.exceptions import TenantContextMissing
 
 
+def check_tenant_entered(model: type[models.Model]) -> None:
+    """Refuse to touch a tenant-owned model in the public schema.
+
+    Raises:
+        TenantContextMissing: no tenant is entered.
+    """
+    if current_scope.get().is_public:
+        raise TenantContextMissing(f"{model.__name__} was asked for outside a tenant.")
+
+
 class TenantQuerySet(models.QuerySet):
     """A query set that refuses to run outside a tenant.
 
@@ -22,8 +32,7 @@ class TenantQuerySet(models.QuerySet):
     """
 
     def _require_tenant(self) -> None:
-        if current_scope.get().is_public:
-            raise TenantContextMissing(f"{self.model.__name__} was asked for outside a tenant.")
+        check_tenant_entered(self.model)
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
@@ -104,6 +113,11 @@ class TenantModel(models.Model):
     class Meta:
         abstract = True
         base_manager_name = "objects"
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row; Django does this past the manager, so the tenant is checked here."""
+        check_tenant_entered(type(self))
+        return super().delete(*args, **kwargs)
 
 
 class Tenant(models.Model):

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                         help_text="Part of addresses and schema names.",
                         max_length=38,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z](?:-?[a-z0-9]){1,37}$"))],
+                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z](?:-?[a-z0-9]){1,37}\\Z"))],
                     ),
                 ),
                 ("name", models.CharField(max_length=120)),
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         max_length=41,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,40}$"))],
+                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,40}\\Z"))],
                     ),
                 ),
                 (
@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         editable=False,
                         max_length=63,
-                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,62}$"))],
+                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,62}\\Z"))],
                     ),
                 ),
                 (
@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         max_length=41,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,40}$"))],
+                        validators=[django.core.validators.RegexValidator(re.compile("^[a-z][a-z0-9_]{0,40}\\Z"))],
                     ),
                 ),
                 (

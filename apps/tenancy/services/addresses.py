@@ -23,7 +23,8 @@ __all__ = [
     "remove_domain",
 ]
 
-HOST_LABEL = re.compile(r"^(?!-)[a-z0-9-]{1,63}(?<!-)$")
+HOST_LABEL = re.compile(r"^(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
+PORT = re.compile(r":[0-9]{1,5}\Z")
 CACHE_SECONDS = 300
 UNKNOWN = "unknown"
 FIELDS = ("id", "slug", "name", "schema_name", "db_role", "warehouse_schema", "status", "schema_version")
@@ -35,10 +36,7 @@ def normalise_host(host: str) -> str:
     Raises:
         InvalidDomain: it is no host name.
     """
-    name = host.strip().lower().rstrip(".")
-    if name.startswith("["):
-        raise InvalidDomain(value=host)
-    name = name.rsplit(":", 1)[0] if ":" in name else name
+    name = PORT.sub("", host.strip().lower()).rstrip(".")
     try:
         name = name.encode("idna").decode("ascii") if not name.isascii() else name
     except UnicodeError as error:

@@ -14,6 +14,7 @@ from apps.core.clock import now
 from apps.core.exceptions import PortalError
 from apps.tenancy.choices import ProvisioningStatus, TenantStatus
 from apps.tenancy.contracts import (
+    MAX_SLUG_CHARS,
     SLUG,
     ProgressCallback,
     ProvisioningInput,
@@ -103,7 +104,7 @@ def check_slug(slug: str) -> None:
     Raises:
         InvalidSlug: wrong characters, wrong length, or reserved.
     """
-    if not SLUG.match(slug):
+    if len(slug) > MAX_SLUG_CHARS or not SLUG.match(slug):
         raise InvalidSlug(f"{slug!r} is not a usable tenant name.", field="slug", value=slug)
     if slug in RESERVED_SLUGS:
         raise InvalidSlug(f"{slug!r} is reserved.", field="slug", value=slug, remedy="Choose another name.")
