@@ -174,6 +174,8 @@ class CompileRequest:
 class CompiledSelect:
     """One SELECT over the relation `relation`, and two views of the same.
 
+    All of them read a relation called `_input`; `over(sql)` puts the query that provides it in front.
+
     `sql` yields one row for each input row: the row id, every target, `_state` (0 accepted, 1 rejected, 2 filtered),
     `_errors` (NULL when accepted; else LIST of STRUCT(rule, field, code, message)), `_source` (NULL when accepted;
     else the source row as STRUCT) and one BOOLEAN `_warning_<n>` for each rule of severity warning.
@@ -182,11 +184,12 @@ class CompiledSelect:
         sql: the SELECT described above, for one streaming pass.
         accepted_sql: targets of accepted rows only (row id first).
         rejected_sql: row id, `_source`, `_errors` of rejected rows only.
-        relation: name the SELECTs read from; replace it by `over(...)`.
+        relation: name the SELECTs read from.
         fields: target columns with the result nullability.
         columns: lineage: target -> columns read.
         warning_rules: ids of warning rules, in the order of their columns.
         problems: warnings found when compiling, path -> findings.
+        map_sql: as `sql` without `_source` and `_errors`, for callers that hold the source rows themselves.
     """
 
     sql: str
@@ -199,6 +202,16 @@ class CompiledSelect:
     row_id: str
     schema: Schema
     problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
+    map_sql: str = ""
+
+    def over(self, relation_sql: str, select: str | None = None) -> str:
+        """One of the SELECTs (default `sql`) over a query that yields the row id and the schema's columns.
+
+        Args:
+            relation_sql: for example `SELECT row_number() OVER () AS _row_id, * FROM read_csv(…)`.
+            select: `accepted_sql`, `rejected_sql` or `map_sql` instead.
+        """
+        return f"WITH {self.relation} AS ({relation_sql}) {select or self.sql}"
 
 
 @dataclass(frozen=True, slots=True)

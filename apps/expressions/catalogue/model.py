@@ -22,13 +22,14 @@ class Function:
         signature, description: for the designer.
         example, result: an expression without columns and the text of its result; each is a test.
         args: least and most arguments; None = any number.
-        nulls: `strict` NULL when an argument is NULL; `first` NULL when all are; `never`; `maybe` for other reasons too.
+        nulls: `strict` NULL when an argument is NULL; `first` NULL when all are; `never`; `maybe`
+            for other reasons as well.
         fails: may raise at run time, so that it is wrapped.
         domain: SQL condition on `{0}`, `{1}` … under which there is no value (row error "domain").
         duckdb: template when the engine's spelling differs; `{0}` … arguments, `{all}` all of them.
         postgres: template with the same result in PostgreSQL; None = not pushable.
-        pg_args: family each argument must have for that (`text`, `integer`, `decimal`, `number`, `double`, `date`,
-            `timestamp`, `boolean`, `any`); the last one repeats.
+        pg_args: family each argument must have for that (`text`, `integer`, `decimal`, `number`, `date`,
+            `timestamp`, `boolean`, `as_double`, `same`, `any`); the last one repeats.
         lambdas: positions of arguments that are (or may be) lambdas.
         guard: a look at the call that returns a sentence when it is refused (bounds of literals).
         pg_guard: the same for pushing down.

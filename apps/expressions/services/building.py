@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
 
 from apps.expressions import tree
 from apps.expressions.catalogue import FUNCTIONS, find_function, suggest_function
 from apps.expressions.catalogue.dates import PARTS
 from apps.expressions.choices import Code, Limits
 from apps.expressions.contracts import Problem
+from apps.expressions.services.grammar import Token, closing_brackets
 from apps.expressions.types import UnknownTypeName, parse_type
 
 Span = tuple[int, int]
@@ -55,7 +55,7 @@ class TreeBuilder:
     def __init__(self, source: str, tokens: list[Token]) -> None:
         """Keep what offsets are looked up in."""
         self.source = source
-        self.closings = _closing_brackets(tokens)
+        self.closings = closing_brackets(tokens)
         self.scopes: list[set[str]] = []
 
     def build(self, statement: exp.Expr) -> tree.Node:
@@ -260,7 +260,7 @@ class TreeBuilder:
             name = str(parse_type(node.to.sql(dialect="duckdb")))
         except (UnknownTypeName, ValueError):
             raise self._refused("This type is not part of the language.", Code.UNKNOWN_TYPE, span,
-                                "DECIMAL(18,2), BIGINT, VARCHAR, DATE, TIMESTAMP, BOOLEAN, DOUBLE, …") from None  # fmt: skip
+                                "DECIMAL(18,2), BIGINT, VARCHAR, DATE, TIMESTAMP, BOOLEAN, …") from None  # fmt: skip
         return tree.Cast(*span, self._node(node.this, span), name, isinstance(node, exp.TryCast))
 
     # ----------------------------------------------------------------------------------------------- functions
@@ -325,7 +325,11 @@ class TreeBuilder:
     def _unknown_function(self, name: str, span: Span) -> Refused:
         only_name = (span[0], min(span[0] + len(name), span[1]))
         if name.lower() in _AGGREGATES:
-            hint = f"For the elements of a list there is list_{name.lower()}()." if f"list_{name.lower()}" in FUNCTIONS else None
+            hint = (
+                f"For the elements of a list there is list_{name.lower()}()."
+                if f"list_{name.lower()}" in FUNCTIONS
+                else None
+            )
             message = f"{name}() sums up many rows; an expression sees one row only."
             return self._refused(message, Code.UNKNOWN_FUNCTION, only_name, hint)
         near = suggest_function(name)
@@ -382,17 +386,3 @@ _RULES: dict[type[exp.Expr], Callable[[TreeBuilder, Any, Span], tree.Node]] = {
 def _shown(kind: str) -> str:
     """`RegexpLike` -> `Regexp like`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).capitalize()
-
-
-def _closing_brackets(tokens: list[Token]) -> dict[int, int]:
-    """Offset of each "(" -> offset after its ")"; whitespace between name and bracket is looked through."""
-    found: dict[int, int] = {}
-    stack: list[tuple[int, int]] = []
-    for position, token in enumerate(tokens):
-        if token.token_type == TokenType.L_PAREN:
-            before = tokens[position - 1].end + 1 if position else token.start
-            stack.append((before, token.start))
-        elif token.token_type == TokenType.R_PAREN and stack:
-            before, start = stack.pop()
-            found[before] = found[start] = token.end + 1
-    return found

@@ -6,6 +6,8 @@ fault condition that tells this NULL from an honest one. Values that both need a
 `coalesce`, `AND` and `OR` pass on only the faults of what they really evaluate.
 """
 
+# ruff: noqa: S608 - making SQL is this module's work; what people typed reaches it as checked nodes and quoted text
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -68,11 +70,15 @@ class Layers:
 
     def wrap(self, relation: str) -> str:
         """A FROM item with the input's and all kept columns."""
-        for layer in self.columns:
-            if layer:
-                kept = ", ".join(f"{sql} AS {name}" for name, sql in layer)
-                relation = f"(SELECT *, {kept} FROM {relation})"
+        layers = [layer for layer in self.columns if layer]
+        for number, layer in enumerate(layers, start=1):
+            kept = ", ".join(f"{sql} AS {name}" for name, sql in layer)
+            relation = f"(SELECT *, {kept} FROM {relation}{self.fence(len(layers))}) AS _layer{number}"
         return relation
+
+    def fence(self, layers: int) -> str:
+        """What keeps a planner from merging layers (and computing kept values twice); ours does not merge."""
+        return ""
 
 
 ColumnRule = Callable[[Name], Value]
@@ -111,6 +117,8 @@ class Emitter:
                 return self._guarded(node)
             case Binary(op="^"):
                 return self._call(Call(node.start, node.end, "power", (node.left, node.right)))
+            case Unary(op="-", operand=Number()):
+                return Value(assemble(node, self.plain.render), 0, (), True)
             case Unary(op="-") if self.types[node.operand].family in {"integer", "interval"}:
                 return self._guarded(node)
         return self._assembled(node)
@@ -127,11 +135,11 @@ class Emitter:
 
     def _assembled(self, node: Node) -> Value:
         values, render = self._children(node)
-        return Value(assemble(node, render), _level(values), _faults(values))
+        return Value(assemble(node, render), level_of(values), faults_of(values))
 
     def _guarded(self, node: Node) -> Value:
         values, render = self._children(node)
-        return self._tried(assemble(node, render), _level(values), _faults(values), RowCode.FUNCTION)
+        return self._tried(assemble(node, render), level_of(values), faults_of(values), RowCode.FUNCTION)
 
     def _tried(self, sql: str, level: int, faults: tuple[Fault, ...], code: str) -> Value:
         """Anything that may raise: wrapped so that an error is NULL and an honest NULL is a struct around it."""
@@ -166,18 +174,18 @@ class Emitter:
 
     def _arithmetic(self, node: Binary) -> Value:
         result, a, b = self.types.get(node), self.types.get(node.left), self.types.get(node.right)
-        if result is None or not _may_overflow(node.op, a, b, result):
+        if result is None or not may_overflow(node.op, a, b, result):
             return self._assembled(node)
         left, right = self._simple(self.emit(node.left)), self._simple(self.emit(node.right))
-        level = _level((left, right))
+        level = level_of((left, right))
         kept = self.layers.keep(f"TRY({left.sql} {node.op} {right.sql})", level)
         sql = f"({kept.sql} IS NULL AND {left.sql} IS NOT NULL AND {right.sql} IS NOT NULL)"
         fault = Fault(RowCode.OVERFLOW, sql, kept.level)
-        return Value(kept.sql, kept.level, (*_faults((left, right)), fault), True)
+        return Value(kept.sql, kept.level, (*faults_of((left, right)), fault), True)
 
     def _division(self, op: str, left_node: Node, right_node: Node, result: SqlType | None) -> Value:
         left, right = self._simple(self.emit(left_node)), self._simple(self.emit(right_node))
-        level, faults = _level((left, right)), _faults((left, right))
+        level, faults = level_of((left, right)), faults_of((left, right))
         literal = isinstance(right_node, Number)
         divisor = right.sql if literal else f"NULLIF({right.sql}, 0)"
         if not literal:
@@ -200,17 +208,20 @@ class Emitter:
         for fault in right.faults:
             sql = f"({left.sql} IS DISTINCT FROM {decided} AND {fault.sql})"
             faults.append(Fault(fault.code, sql, max(fault.level, left.level)))
-        return Value(f"({left.sql} {node.op} {right.sql})", _level((left, right)), tuple(faults))
+        return Value(f"({left.sql} {node.op} {right.sql})", level_of((left, right)), tuple(faults))
 
     def _case(self, node: Case) -> Value:
         conditions = [self.emit(condition) for condition, _ in node.whens]
         values = [self.emit(value) for _, value in node.whens]
-        default = self.emit(node.default) if node.default else Value("NULL", 0)
+        return self._choose(conditions, values, self.emit(node.default) if node.default else Value("NULL", 0))
+
+    def _choose(self, conditions: list[Value], values: list[Value], default: Value) -> Value:
+        """A CASE; only the branch taken counts."""
         everything = [*conditions, *values, default]
         if any(value.faults for value in everything):
             conditions = [self._simple(condition) for condition in conditions]
         whens = " ".join(f"WHEN {c.sql} THEN {v.sql}" for c, v in zip(conditions, values, strict=True))
-        level = _level([*conditions, *values, default])
+        level = level_of([*conditions, *values, default])
         sql = f"(CASE {whens} ELSE {default.sql} END)"
         return Value(sql, level, _case_faults(conditions, values, default))
 
@@ -232,10 +243,10 @@ class Emitter:
         rest = iter(values)
         # The accumulator and elements of a lambda are beyond layers: its body is rendered plainly and may raise.
         args = [self.plain.render(arg) if isinstance(arg, Lambda) else next(rest).sql for arg in node.args]
-        level = _level([*values, *self._lambda_columns(node)])
+        level = level_of([*values, *self._lambda_columns(node)])
         if function.fails:
-            return self._tried(call_sql(node, args), level, _faults(values), RowCode.FUNCTION)
-        return Value(call_sql(node, args), level, _faults(values))
+            return self._tried(call_sql(node, args), level, faults_of(values), RowCode.FUNCTION)
+        return Value(call_sql(node, args), level, faults_of(values))
 
     def _lambda_columns(self, node: Call) -> list[Value]:
         from apps.expressions.services.binding import used_names
@@ -247,26 +258,29 @@ class Emitter:
         text = self._simple(values[0])
         kept = self.layers.keep(f"try_strptime({text.sql}, {values[1].sql})", max(text.level, values[1].level))
         fault = Fault(RowCode.CONVERSION, f"({kept.sql} IS NULL AND {text.sql} IS NOT NULL)", kept.level)
-        return Value(kept.sql, kept.level, (*_faults(values), fault), True)
+        return Value(kept.sql, kept.level, (*faults_of(values), fault), True)
 
     def _domain(self, node: Call, values: list[Value]) -> Value:
         """Arguments outside of the domain become NULL before the function sees them."""
         condition = (FUNCTIONS[node.name].domain or "").format(*(value.sql for value in values))
         args = [value.sql for value in values]
         args[0] = f"CASE WHEN {condition} THEN NULL ELSE {args[0]} END"
-        fault = Fault(RowCode.DOMAIN, f"({condition})", _level(values))
-        return Value(call_sql(node, args), _level(values), (*_faults(values), fault))
+        fault = Fault(RowCode.DOMAIN, f"({condition})", level_of(values))
+        return Value(call_sql(node, args), level_of(values), (*faults_of(values), fault))
 
     def _coalesce(self, node: Call) -> Value:
-        values = [self.emit(arg) for arg in node.args]
+        return self._first([self.emit(arg) for arg in node.args])
+
+    def _first(self, values: list[Value]) -> Value:
+        """COALESCE; an argument counts when all before it are NULL."""
         if any(value.faults for value in values[1:]):
             values = [*(self._simple(value) for value in values[:-1]), values[-1]]
         faults = list(values[0].faults)
         for position, value in enumerate(values[1:], start=1):
             before = " AND ".join(f"{earlier.sql} IS NULL" for earlier in values[:position])
-            level = _level(values[:position])
+            level = level_of(values[:position])
             faults += [Fault(f.code, f"({before} AND {f.sql})", max(level, f.level)) for f in value.faults]
-        return Value(f"coalesce({', '.join(value.sql for value in values)})", _level(values), tuple(faults))
+        return Value(f"coalesce({', '.join(value.sql for value in values)})", level_of(values), tuple(faults))
 
     def _try(self, value: Value) -> Value:
         if not value.faults:
@@ -287,11 +301,13 @@ def column_value(sql: str, path: tuple[str, ...], level: int, faults: tuple[Faul
     return Value(member_of(sql, path), level, faults, True)
 
 
-def _level(values: Iterable[Value]) -> int:
+def level_of(values: Iterable[Value]) -> int:
+    """The layer from which on all of them can be used."""
     return max((value.level for value in values), default=0)
 
 
-def _faults(values: Iterable[Value]) -> tuple[Fault, ...]:
+def faults_of(values: Iterable[Value]) -> tuple[Fault, ...]:
+    """All their faults, each once."""
     return tuple(dict.fromkeys(fault for value in values for fault in value.faults))
 
 
@@ -317,7 +333,8 @@ def _of(value: Value, code: str) -> str:
     return f"({' OR '.join(parts)})" if parts else ""
 
 
-def _may_overflow(op: str, a: SqlType | None, b: SqlType | None, result: SqlType) -> bool:
+def may_overflow(op: str, a: SqlType | None, b: SqlType | None, result: SqlType) -> bool:
+    """Whether exact arithmetic can leave the result's type."""
     if result.family == "double" or a is None or b is None:
         return False
     if result.family != "decimal":
@@ -327,6 +344,3 @@ def _may_overflow(op: str, a: SqlType | None, b: SqlType | None, result: SqlType
         return True
     needed = sum(whole) if op == "*" else max(whole) + 1
     return needed > result.width - result.scale
-
-
-__all__ = ["Emitter", "Fault", "Layers", "Value", "any_fault", "column_value"]

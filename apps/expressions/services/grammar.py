@@ -12,7 +12,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
 from sqlglot.parsers.duckdb import DuckDBParser
-from sqlglot.tokens import Token
+from sqlglot.tokenizer_core import Token, TokenType
 
 _KEPT = ("CAST", "TRY_CAST", "EXTRACT", "TRIM", "POSITION", "SUBSTRING")
 
@@ -59,4 +59,27 @@ def parse_tokens(tokens: list[Token], source: str) -> list[exp.Expr | None]:
     return list(_DIALECT.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, source))
 
 
-__all__ = ["ExpressionDialect", "ParseError", "TokenError", "parse_tokens", "tokenize"]
+def closing_brackets(tokens: list[Token]) -> dict[int, int]:
+    """Offset of each "(" -> offset after its ")"; whitespace between name and bracket is looked through."""
+    found: dict[int, int] = {}
+    stack: list[tuple[int, int]] = []
+    for position, token in enumerate(tokens):
+        if token.token_type == TokenType.L_PAREN:
+            before = tokens[position - 1].end + 1 if position else token.start
+            stack.append((before, token.start))
+        elif token.token_type == TokenType.R_PAREN and stack:
+            before, start = stack.pop()
+            found[before] = found[start] = token.end + 1
+    return found
+
+
+__all__ = [
+    "ExpressionDialect",
+    "ParseError",
+    "Token",
+    "TokenError",
+    "TokenType",
+    "closing_brackets",
+    "parse_tokens",
+    "tokenize",
+]

@@ -6,12 +6,11 @@ import functools
 import sys
 
 from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
 
 from apps.expressions.choices import Code, Limits
 from apps.expressions.contracts import Problem
 from apps.expressions.services.building import Refused, TreeBuilder
-from apps.expressions.services.grammar import ParseError, TokenError, parse_tokens, tokenize
+from apps.expressions.services.grammar import ParseError, Token, TokenError, TokenType, parse_tokens, tokenize
 from apps.expressions.tree import Node
 
 # sqlglot recurses about 25 frames for each level of brackets, and a request already stands on a hundred. Frames of pure
@@ -69,7 +68,7 @@ def _parse(source: str) -> Node:
         raise _syntax(error, tokens, source) from None
     except RecursionError:
         raise _refusal("The expression is nested too deeply.", Code.TOO_DEEP, 0, len(source)) from None
-    except Exception as error:  # noqa: BLE001 - a parser's own bug on hostile text is a refusal, never a crash
+    except Exception as error:
         raise _refusal("This is not an expression.", Code.SYNTAX, 0, len(source)) from error
     if len(statements) != 1 or statements[0] is None:
         raise _refusal("Write exactly one expression.", Code.SYNTAX, 0, len(source))
@@ -134,7 +133,7 @@ def _syntax(error: ParseError, tokens: list[Token], source: str) -> Refused:
     start, end = (token.start, token.end + 1) if token else (0, len(source))
     description = str(facts.get("description") or "")
     if "Expecting" in description or "Expected ]" in description:
-        wanted = description.split()[-1]
+        wanted = description.rsplit(maxsplit=1)[-1]
         return _refusal(f"A {wanted!r} is missing here.", Code.SYNTAX, start, end)
     if "Expected TYPE" in description:
         return _refusal("The name of a type is missing or wrong here.", Code.UNKNOWN_TYPE, start, end)

@@ -63,9 +63,15 @@ class PlainRenderer:
 
     def render(self, node: Node) -> str:
         """The SQL of one node; every operation is in parentheses, so that precedence is ours."""
-        rule = _RULES.get(type(node))
-        if rule is not None:
-            return rule(self, node)
+        match node:
+            case Name():
+                return self._name(node)
+            case Binary():
+                return self._binary(node)
+            case Lambda():
+                return self._lambda(node)
+            case Call():
+                return self._call(node)
         return assemble(node, self.render)
 
     def _name(self, node: Name) -> str:
@@ -99,14 +105,6 @@ class PlainRenderer:
         if node.name == "try":
             return f"TRY({self.render(node.args[0])})"
         return call_sql(node, [self.render(arg) for arg in node.args])
-
-
-_RULES: dict[type[Node], Callable[[PlainRenderer, Node], str]] = {
-    Name: PlainRenderer._name,
-    Binary: PlainRenderer._binary,
-    Lambda: PlainRenderer._lambda,
-    Call: PlainRenderer._call,
-}  # type: ignore[dict-item]
 
 
 def call_sql(node: Call, args: list[str]) -> str:

@@ -94,7 +94,9 @@ def _booleans(nodes: tuple[Node, ...], types: Types, where: str) -> list[Problem
         type_ = types[node]
         if type_.family not in {"boolean", "null"}:
             message = f"{where} needs a condition; this is {type_}."
-            found.append(Problem(message, Code.TYPE_MISMATCH, "error", node.start, node.end, "Compare it with a value."))
+            found.append(
+                Problem(message, Code.TYPE_MISMATCH, "error", node.start, node.end, "Compare it with a value.")
+            )
     return found
 
 

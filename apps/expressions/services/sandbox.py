@@ -122,7 +122,9 @@ class Sandbox:
         with self._guarded(timeout_s):
             return self._connection.sql(sql, params=parameters).to_arrow_table()
 
-    def rows(self, sql: str, timeout_s: float = DEFAULT_TIMEOUT_S, parameters: Sequence[Any] | None = None) -> list[Any]:
+    def rows(
+        self, sql: str, timeout_s: float = DEFAULT_TIMEOUT_S, parameters: Sequence[Any] | None = None
+    ) -> list[Any]:
         """The result as tuples of Python values; for small results without instants (TIMESTAMPTZ needs Arrow)."""
         with self._guarded(timeout_s):
             return self._connection.execute(sql, parameters).fetchall()
@@ -216,7 +218,13 @@ def open_sandbox(memory_mb: int = DEFAULT_MEMORY_MB, threads: int = 1) -> Sandbo
 
 
 _local = threading.local()
-atexit.register(lambda: (drop_thread_sandbox(), _watchdog.clear()))
+
+
+@atexit.register
+def _close_all() -> None:
+    """Connections that outlive the interpreter make the binding complain about leaks."""
+    drop_thread_sandbox()
+    _watchdog.clear()
 
 
 def thread_sandbox() -> Sandbox:
