@@ -1,0 +1,127 @@
+"""`GET /api/v2/events` and `/event-types`: the tenant's event log and the catalogue of what may be in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.access.services.http import HasPermission
+from apps.events.contracts import to_full_type
+from apps.events.models import Event
+from apps.events.registries import event_types
+from apps.events.selectors import list_events, to_record
+from apps.events.services.payloads import build_schema
+
+
+class CloudEventOutput(serializers.Serializer):
+    """One event in CloudEvents 1.0 JSON format."""
+
+    specversion = serializers.CharField(help_text="Always 1.0.")
+    id = serializers.UUIDField(help_text="Deduplicate on it.")
+    type = serializers.CharField()
+    source = serializers.CharField()
+    subject = serializers.CharField()
+    time = serializers.DateTimeField()
+    datacontenttype = serializers.CharField()
+    dataschema = serializers.CharField()
+    partitionkey = serializers.CharField(help_text="Events of one key are delivered in order.")
+    sequence = serializers.CharField(required=False, help_text="Place in the log; absent until it is numbered.")
+    data = serializers.JSONField()
+
+    def to_representation(self, instance: Event) -> dict[str, Any]:
+        """The row as a CloudEvent."""
+        return to_record(instance).to_cloudevent()
+
+
+class EventFilter(django_filters.FilterSet):
+    """Filters of the list; all given ones must match."""
+
+    type = django_filters.CharFilter(
+        method="filter_type", help_text="Short or full type, or a beginning that ends with `*` (`run.*`)."
+    )
+    subject = django_filters.CharFilter(
+        method="filter_subject", help_text="Exact subject, or a beginning that ends with `*` (`run/*`)."
+    )
+    to = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt", help_text="Before this time.")
+
+    class Meta:
+        model = Event
+        fields: list[str] = []
+
+    def filter_type(self, events: QuerySet[Event], _name: str, value: str) -> QuerySet[Event]:
+        """Exact, or by prefix."""
+        full = to_full_type(value)
+        return events.filter(type__startswith=full[:-1]) if full.endswith("*") else events.filter(type=full)
+
+    def filter_subject(self, events: QuerySet[Event], _name: str, value: str) -> QuerySet[Event]:
+        """Exact, or by prefix."""
+        return events.filter(subject__startswith=value[:-1]) if value.endswith("*") else events.filter(subject=value)
+
+
+# `from` is a word of the language, so this filter cannot be written as a class attribute.
+EventFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(
+    field_name="time", lookup_expr="gte", help_text="At or after this time."
+)
+
+
+class EventsView(ListAPIView[Event]):
+    """The tenant's event log."""
+
+    permission_classes = [HasPermission.of(read="event:view")]
+    serializer_class = CloudEventOutput
+    filterset_class = EventFilter
+    queryset = Event.objects.none()
+
+    def get_queryset(self) -> QuerySet[Event]:
+        """Events of the tenant whose host was asked."""
+        return list_events()
+
+    @extend_schema(operation_id="events_list", summary="Event log, newest first", tags=["events"])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One page of events."""
+        return super().get(request, *args, **kwargs)
+
+
+class EventTypeOutput(serializers.Serializer):
+    """One registered type."""
+
+    type = serializers.CharField()
+    description = serializers.CharField()
+    schema = serializers.JSONField(help_text="JSON Schema of `data`.")
+
+
+class EventTypeListOutput(serializers.Serializer):
+    """The catalogue."""
+
+    results = EventTypeOutput(many=True)
+
+
+class EventTypesView(APIView):
+    """Every type of event that the portal publishes."""
+
+    permission_classes = [HasPermission.of(read="event:view")]
+
+    @extend_schema(
+        operation_id="event_types_list",
+        summary="Types of events",
+        tags=["events"],
+        responses=EventTypeListOutput,
+    )
+    def get(self, request: Request) -> Response:
+        """The catalogue, by type."""
+        found = sorted(event_types, key=lambda event_type: event_type.type)
+        return Response(
+            {
+                "results": [
+                    {"type": item.type, "description": item.description, "schema": build_schema(item)} for item in found
+                ]
+            }
+        )
