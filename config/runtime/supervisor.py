@@ -80,11 +80,11 @@ def next_restart_delay_s(crashes: int, *, base_s: float = 0.5, cap_s: float = 30
 class Supervisor:
     """Starts programs, keeps them alive, and stops them in order."""
 
-    def __init__(self, logs: Path, registry: ProcessRegistry | None = None) -> None:
+    def __init__(self, logs: Path, registry: ProcessRegistry | None = None, *, base_delay_s: float = 0.5) -> None:
         self._logs = logs
         self._registry = registry
         self._children: dict[str, _Child] = {}
-        self._base_delay_s = 0.5
+        self._base_delay_s = base_delay_s
 
     async def start(self, program: Program) -> None:
         """Start a program and keep it running until `stop`.
