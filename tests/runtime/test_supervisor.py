@@ -108,7 +108,7 @@ async def test_program_that_does_not_leave_is_killed_with_what_it_started(tmp_pa
     pids = [int(line) for line in await wait_for_lines(out, 2)]
     await supervisor.stop_all()
 
-    assert all(read_start_time(pid) is None for pid in pids)
+    assert wait_until(lambda: all(read_start_time(pid) is None for pid in pids), timeout_s=5)
 
 
 async def test_output_goes_to_a_log_file_even_in_very_long_lines(tmp_path: Path) -> None:
