@@ -133,8 +133,8 @@ class Console:
             marks = {"done": ("✓", "green"), "failed": ("✗", "red"), "stopped": ("■", "yellow")}
             mark, colour = marks[state]
             note = f"  {paint(phase.note, 'dim')}" if phase.note else ""
-            elapsed = paint(format_elapsed(phase.elapsed_s), "dim")
-            self.line(f"  {paint(mark, colour, 'bold')} {phase.title:<26}{elapsed:>10}{note}")
+            elapsed = paint(f"{format_elapsed(phase.elapsed_s):>12}", "dim")
+            self.line(f"  {paint(mark, colour, 'bold')} {phase.title:<26}{elapsed}{note}")
 
     def fail(self, failure: Failure) -> None:
         """Print a failure: what happened, what to do, and the last words of whoever failed."""

@@ -129,12 +129,20 @@ async def _check_everything(
         lanes.append(_build_frontend())
     await run_together(*lanes)
 
+    marks, paths = split_marks(selection or ["tests"])
     without_browser = "not browser and not slow" if fast else "not browser"
-    paths = selection or ["tests"]
-    runs = [("pytest", ["-n", "2", "--dist", "loadgroup", "-m", without_browser, *paths])]
+    runs = [("pytest", ["-n", "2", "--dist", "loadgroup", "-m", f"{marks}{without_browser}", *paths])]
     if with_browser:
-        runs.append(("pytest (browser)", ["-m", "browser", *paths]))
+        runs.append(("pytest (browser)", ["-m", f"{marks}browser", *paths]))
     await _run_pytest(report, runs, env, directory)
+
+
+def split_marks(selection: list[str]) -> tuple[str, list[str]]:
+    """A `-m` of the caller's as the beginning of our own (pytest takes only one), and the rest of the selection."""
+    if "-m" not in selection[:-1]:
+        return "", selection
+    at = selection.index("-m")
+    return f"({selection[at + 1]}) and ", [*selection[:at], *selection[at + 2 :]]
 
 
 async def _check_code(report: Report, env: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from config.runtime.bootstrap import REQUIREMENTS_OF
 from config.runtime.browser import has_browser_tests
+from config.runtime.verification import split_marks
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "config" / "runtime" / "launch.sh"
@@ -131,3 +132,15 @@ def test_selection_without_browser_tests_needs_no_browser(tmp_path: Path) -> Non
     assert has_browser_tests(["tests"], tmp_path)
     # no path named: all tests are selected from
     assert has_browser_tests(["-k", "run"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("selection", "marks", "rest"),
+    [
+        (["tests/engine"], "", ["tests/engine"]),
+        (["-m", "committed", "tests"], "(committed) and ", ["tests"]),
+        (["tests", "-k", "lease", "-m", "slow or committed"], "(slow or committed) and ", ["tests", "-k", "lease"]),
+    ],
+)
+def test_marks_of_a_selection_narrow_our_own(selection: list[str], marks: str, rest: list[str]) -> None:
+    assert split_marks(selection) == (marks, rest)
