@@ -65,6 +65,14 @@ export function createResources(http: Http) {
         body: { expression: string; schema: { name: string; type: string; nullable: boolean }[]; target_type?: string },
         call?: CallOptions,
       ) => http.post<T.ExpressionCheck>("/expressions/check", body, call),
+      evaluate: (
+        body: {
+          expressions: { name: string; expression: string }[];
+          schema: { name: string; type: string; nullable: boolean }[];
+          rows: T.Row[];
+        },
+        call?: CallOptions,
+      ) => http.post<T.Evaluation>("/expressions/evaluate", body, call),
       functions: (call?: CallOptions) =>
         http.get<{ results: T.ExpressionFunction[] }>("/expressions/functions", {}, call),
     },
@@ -77,8 +85,9 @@ export function createResources(http: Http) {
       setBindings: (slug: string, body: Record<string, string | null>) =>
         http.put<Record<string, string | null>>(`/environments/${enc(slug)}/bindings`, body),
       variables: (slug: string, call?: CallOptions) =>
-        http.get<unknown>(`/environments/${enc(slug)}/variables`, {}, call),
-      setVariables: (slug: string, body: unknown) => http.put<unknown>(`/environments/${enc(slug)}/variables`, body),
+        http.get<Page<T.Variable> | T.Variable[]>(`/environments/${enc(slug)}/variables`, {}, call),
+      setVariables: (slug: string, body: T.Variable[]) =>
+        http.put<Page<T.Variable> | T.Variable[]>(`/environments/${enc(slug)}/variables`, body),
     },
     runs: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Run>>("/runs", query, call),
@@ -111,15 +120,15 @@ export function createResources(http: Http) {
       remove: (id: string) => http.delete(`/members/${enc(id)}`),
     },
     roles: {
-      list: (call?: CallOptions) => http.get<Page<T.Role> | T.Role[]>("/roles", { limit: 200 }, call),
-      create: (body: { name: string; slug?: string; permissions: string[] }) => http.post<T.Role>("/roles", body),
+      list: (call?: CallOptions) => http.get<Page<T.Role>>("/roles", { limit: 200 }, call),
+      create: (body: { name: string; slug?: string; description?: string; permissions: string[] }) => http.post<T.Role>("/roles", body),
       update: (slug: string, body: { name?: string; permissions?: string[] }) =>
         http.patch<T.Role>(`/roles/${enc(slug)}`, body),
       remove: (slug: string) => http.delete(`/roles/${enc(slug)}`),
     },
-    permissions: (call?: CallOptions) => http.get<unknown>("/permissions", {}, call),
+    permissions: (call?: CallOptions) => http.get<Page<T.Permission>>("/permissions", {}, call),
     invitations: {
-      list: (call?: CallOptions) => http.get<Page<T.Invitation> | T.Invitation[]>("/invitations", {}, call),
+      list: (call?: CallOptions) => http.get<Page<T.Invitation>>("/invitations", { limit: 200 }, call),
       create: (body: { email: string; roles: string[] }) => http.post<T.Invitation>("/invitations", body),
       remove: (id: string) => http.delete(`/invitations/${enc(id)}`),
       resend: (id: string) => http.post<unknown>(`/invitations/${enc(id)}/resend`),

@@ -207,6 +207,10 @@ export interface ExpressionCheck {
   problems: { message: string; code: string; severity: "error" | "warning"; start: number; end: number; hint?: string | null }[];
 }
 
+export interface Evaluation {
+  rows: { values: Row; errors: { name: string; code: string; message: string }[] }[];
+}
+
 export interface ExpressionFunction {
   name: string;
   category: string;
@@ -284,8 +288,11 @@ export interface Run {
     estimate_rows: number | null;
     share: number | null;
   };
-  stages: Stage[];
-  reconciliation: Reconciliation | null;
+  /** Left out of lists. */
+  stages?: Stage[];
+  /** Left out of lists. */
+  reconciliation?: Reconciliation | null;
+  queue_reason?: string | null;
   write: { inserted: number; updated: number; deleted: number; unchanged: number } | null;
   error: { code: string; message: string; remedy: string | null } | null;
   requested_by: string | { name: string } | null;
@@ -323,6 +330,7 @@ export interface QuarantinedRow {
 export interface Role {
   slug: string;
   name: string;
+  description: string;
   builtin: boolean;
   permissions: string[];
 }
@@ -331,18 +339,22 @@ export interface Member {
   id: string;
   email: string;
   name: string;
-  roles: (string | Role)[];
+  roles: string[];
   is_active: boolean;
-  last_login?: string | null;
+  mfa_enabled: boolean;
+  last_login: string | null;
+  created_at: string;
 }
 
 export interface Invitation {
   id: string;
   email: string;
-  roles: (string | Role)[];
-  status?: string;
-  expires_at?: string | null;
-  created_at?: string;
+  roles: string[];
+  status: "open" | "accepted" | "revoked" | "expired";
+  invited_by: string;
+  expires_at: string;
+  sent_at: string | null;
+  created_at: string;
 }
 
 export interface ApiKey {
@@ -350,6 +362,8 @@ export interface ApiKey {
   name: string;
   prefix: string;
   scopes: string[];
+  status: "active" | "revoked" | "expired";
+  created_by: string;
   expires_at: string | null;
   last_used_at: string | null;
   revoked_at: string | null;
@@ -358,16 +372,19 @@ export interface ApiKey {
 }
 
 export interface AuditEntry {
-  id: string | number;
-  at?: string;
-  created_at?: string;
-  actor?: string | { name: string; kind?: string } | null;
-  actor_name?: string;
+  id: string;
+  number: number;
+  at: string;
+  actor: { kind: string; id: string | null; name: string };
   action: string;
-  target_type: string;
-  target_id: string | null;
+  target: { type: string; id: string };
   summary: string;
-  facts?: Record<string, unknown> | null;
+  facts: Record<string, unknown> | null;
+}
+
+export interface Permission {
+  code: string;
+  description: string;
 }
 
 export interface Me {
@@ -381,7 +398,7 @@ export interface Me {
   };
   tenant: { id: string; slug: string; name: string };
   permissions: string[];
-  roles: (string | Role)[];
+  roles: string[];
 }
 
 export interface Overview {

@@ -45,7 +45,8 @@ function indexOf(names: readonly string[], segment: string | undefined): number 
 
 /** Finds what a problem's path speaks of. */
 export function placeOf(path: string, flow: FlowDefinition): ProblemPlace {
-  const parts = segments(path);
+  // Services say `draft.` or `definition.` before the path, depending on what was checked.
+  const parts = segments(path).filter((part, at) => at > 0 || !/^(draft|definition|\$)$/.test(part));
   const after = (name: string): string[] | null => {
     const at = parts.lastIndexOf(name);
     return at < 0 ? null : parts.slice(at + 1);

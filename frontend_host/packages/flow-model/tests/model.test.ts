@@ -87,6 +87,8 @@ test.each([
   ["nodes.map.config.fields.1.expression", { area: "field", index: 1, part: "expression" }],
   ["/nodes/1/config/fields/1/expression", { area: "field", index: 1, part: "expression" }],
   ["nodes[1].config.fields[total].expression", { area: "field", index: 1, part: "expression" }],
+  ["draft.nodes[1].config.fields[1].expression", { area: "field", index: 1, part: "expression" }],
+  ["draft.nodes[2].config.entity", { area: "target" }],
   ["nodes.map.config.filter", { area: "filter" }],
   ["nodes.target.config.keys", { area: "target" }],
   ["nodes/0/config/entity", { area: "source" }],

@@ -1,4 +1,4 @@
-import type { ChangeEvent, InputHTMLAttributes, ReactNode, SelectHTMLAttributes, TextareaHTMLAttributes } from "react";
+import type { ChangeEvent, ComponentProps, ReactNode, SelectHTMLAttributes, TextareaHTMLAttributes } from "react";
 import { useEffect, useId, useRef, useState } from "react";
 import { Icon } from "../layout/Icon";
 
@@ -35,7 +35,7 @@ export function Field({ label, hint, error, required, children }: FieldProps) {
   );
 }
 
-type TextProps = Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> & { onChange: (value: string) => void };
+type TextProps = Omit<ComponentProps<"input">, "onChange"> & { onChange: (value: string) => void };
 
 export function TextInput({ onChange, className = "", ...rest }: TextProps) {
   return (

@@ -1,0 +1,96 @@
+import type { Connection } from "@portal/api-client";
+import {
+  Card,
+  type Column,
+  DataTable,
+  Empty,
+  Icon,
+  Link,
+  Page,
+  Pager,
+  ResourceView,
+  SearchInput,
+  StatusBadge,
+  Time,
+  useCan,
+  useMfe,
+  usePages,
+  useQueryParams,
+} from "@portal/ui";
+import { ConnectorGlyph } from "./ConnectorGlyph";
+
+export function ConnectionsPage() {
+  const { api } = useMfe();
+  const mayEdit = useCan("connection:edit");
+  const [params, setParams] = useQueryParams();
+  const search = params.get("search") ?? "";
+  const connections = usePages(
+    search,
+    (cursor, call) => api.connections.list({ search, cursor, limit: 25 }, call),
+    { live: ["connections"] },
+  );
+  const columns: Column<Connection>[] = [
+    {
+      key: "name",
+      title: "Name",
+      lead: true,
+      render: (row) => (
+        <span className="name-cell">
+          <ConnectorGlyph connector={row.connector} small />
+          <span className="truncate">{row.name}</span>
+        </span>
+      ),
+    },
+    { key: "connector", title: "Connector", render: (row) => <>{row.connector}{row.builtin && <span className="muted"> · built in</span>}</> },
+    { key: "slug", title: "Slot", render: (row) => <code>{row.slug}</code> },
+    { key: "status", title: "Status", render: (row) => <StatusBadge status={row.status} /> },
+    {
+      key: "message",
+      title: "Last check",
+      offCard: true,
+      render: (row) => <span className="soft small">{row.status === "failing" ? row.last_check?.message : ""}</span>,
+    },
+    { key: "checked", title: "Checked", align: "end", render: (row) => <Time value={row.last_checked_at} relative /> },
+  ];
+  const create = mayEdit && (
+    <Link to="/connections/new" className="btn primary">
+      <Icon name="plus" /> New connection
+    </Link>
+  );
+  return (
+    <Page title="Connections" lead="Where data comes from and where it goes." actions={create}>
+      <div className="toolbar">
+        <SearchInput value={search} onChange={(value) => setParams({ search: value })} label="Search connections" />
+      </div>
+      <Card flush>
+        <ResourceView resource={connections}>
+          {(page) =>
+            page.results.length ? (
+              <>
+                <DataTable
+                  label="Connections"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(row) => row.id}
+                  href={(row) => `/connections/${row.id}`}
+                />
+                <Pager
+                  hasPrevious={connections.hasPrevious}
+                  hasNext={connections.hasNext}
+                  onPrevious={connections.previous}
+                  onNext={connections.next}
+                />
+              </>
+            ) : search ? (
+              <Empty icon="search" title={`No connection matches “${search}”`} />
+            ) : (
+              <Empty icon="plug" title="No connection yet" actions={create}>
+                Connect a database, files or a REST service; secrets are sealed and never shown again.
+              </Empty>
+            )
+          }
+        </ResourceView>
+      </Card>
+    </Page>
+  );
+}

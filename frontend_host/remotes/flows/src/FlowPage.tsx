@@ -1,0 +1,282 @@
+import type { Flow } from "@portal/api-client";
+import { Button, Menu, Notice, Page, ResourceView, StatusBadge, Tabs, TextInput, useAction, useCan, useConfirm, useMfe, useQueryParams, useResource } from "@portal/ui";
+import { useEffect, useRef, useState } from "react";
+import { DeployDialog } from "./dialogs/DeployDialog";
+import { PublishDialog } from "./dialogs/PublishDialog";
+import { RunDialog } from "./dialogs/RunDialog";
+import { SuggestDrawer } from "./dialogs/SuggestDrawer";
+import { SaveBadge } from "./editor/SaveBadge";
+import { EditorProvider, type FlowEditor, useFlowEditor } from "./editor/useFlowEditor";
+import { type ExpressionFocus, ExpressionFocusContext } from "./expression/focus";
+import { ContractPanel } from "./panels/ContractPanel";
+import { HistoryPanel } from "./panels/HistoryPanel";
+import { Inspector, type InspectorTab } from "./panels/Inspector";
+import { LoadPanel } from "./panels/LoadPanel";
+import { MappingPane } from "./panels/MappingPane";
+import { ReconciliationPanel } from "./panels/ReconciliationPanel";
+import { RulesPanel } from "./panels/RulesPanel";
+import { SourcePane } from "./panels/SourcePane";
+
+type Tab = "mapping" | "rules" | "load" | "contract" | "reconciliation" | "history";
+type Pane = "source" | "mapping" | "inspector";
+type OpenDialog = "suggest" | "publish" | "deploy" | "run" | null;
+
+const TAB_OF_AREA: Record<string, Tab> = {
+  field: "mapping",
+  filter: "rules",
+  validation: "rules",
+  control: "reconciliation",
+  load: "load",
+  source: "load",
+  target: "load",
+  contract: "contract",
+};
+
+export function FlowPage({ id }: { id: string }) {
+  const { api } = useMfe();
+  // Read once: the editor owns the draft from here on, and conflicts are found when it saves.
+  const flow = useResource(`flow ${id}`, (call) => api.flows.get(id, call));
+  if (!flow.data)
+    return (
+      <Page title="Flow" back={{ to: "/flows", label: "Flows" }}>
+        <ResourceView resource={flow}>{() => null}</ResourceView>
+      </Page>
+    );
+  return <Editor initial={flow.data} />;
+}
+
+function Editor({ initial }: { initial: Flow }) {
+  const mayEdit = useCan("flow:edit");
+  const editor = useFlowEditor(initial, mayEdit);
+  const focus = useRef<ExpressionFocus["current"]>(null);
+  const [params, setParams] = useQueryParams();
+  const [dialog, setDialog] = useState<OpenDialog>(params.get("suggest") ? "suggest" : null);
+  const tab = (params.get("tab") ?? "mapping") as Tab;
+  const setTab = (next: Tab) => setParams({ tab: next === "mapping" ? null : next });
+  const close = () => {
+    setDialog(null);
+    if (params.get("suggest")) setParams({ suggest: null });
+  };
+  const { problems } = editor;
+  const count = (...areas: string[]) => problems.filter(({ place }) => areas.includes(place.area)).length;
+  return (
+    <EditorProvider value={editor}>
+      <ExpressionFocusContext value={focus}>
+        <Page
+          title={editor.flow.name}
+          back={{ to: "/flows", label: "Flows" }}
+          size="wide"
+          lead={
+            <span className="row wrap gap-2">
+              <SaveBadge />
+              {editor.flow.deployments.map((one) => (
+                <span key={one.environment} className="badge plain">
+                  {one.environment} v{one.version}
+                </span>
+              ))}
+              {editor.flow.last_run && <StatusBadge status={editor.flow.last_run.status} />}
+            </span>
+          }
+          actions={<FlowActions editor={editor} onOpen={setDialog} />}
+        >
+          <Conflict editor={editor} />
+          <Tabs
+            label="Parts of the flow"
+            items={[
+              { key: "mapping", label: "Mapping", count: count("field"), tone: "bad" },
+              { key: "rules", label: "Rules", count: count("filter", "validation"), tone: "bad" },
+              { key: "load", label: "Load", count: count("load", "source", "target"), tone: "bad" },
+              { key: "contract", label: "Contract", count: count("contract"), tone: "warn" },
+              { key: "reconciliation", label: "Reconciliation", count: count("control"), tone: "bad" },
+              { key: "history", label: "History" },
+            ]}
+            value={tab}
+            onChange={setTab}
+          />
+          {tab === "mapping" && <Workbench onSuggest={() => setDialog("suggest")} onTab={setTab} />}
+          {tab === "rules" && <RulesPanel />}
+          {tab === "load" && <LoadPanel />}
+          {tab === "contract" && <ContractPanel />}
+          {tab === "reconciliation" && <ReconciliationPanel />}
+          {tab === "history" && <HistoryPanel />}
+          {dialog === "suggest" && mayEdit && <SuggestDrawer onClose={close} />}
+          {dialog === "publish" && (
+            <PublishDialog
+              onClose={close}
+              onPublished={() => {
+                close();
+                setTab("history");
+              }}
+            />
+          )}
+          {dialog === "deploy" && <DeployDialog onClose={close} />}
+          {dialog === "run" && <RunDialog onClose={close} />}
+        </Page>
+      </ExpressionFocusContext>
+    </EditorProvider>
+  );
+}
+
+/** The three panes; on small screens one at a time. */
+function Workbench({ onSuggest, onTab }: { onSuggest: () => void; onTab: (tab: Tab) => void }) {
+  const [pane, setPane] = useState<Pane>("mapping");
+  const [inspected, setInspected] = useState<InspectorTab>("preview");
+  const [round, setRound] = useState(0);
+  const root = useRef<HTMLDivElement>(null);
+  return (
+    <div
+      ref={root}
+      className={`workbench show-${pane}`}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+          event.preventDefault();
+          setInspected("preview");
+          setPane("inspector");
+          setRound((value) => value + 1);
+        }
+      }}
+    >
+      <div className="pane-switch">
+        <Tabs
+          label="Pane"
+          kind="segmented"
+          items={[
+            { key: "source", label: "Source" },
+            { key: "mapping", label: "Mapping" },
+            { key: "inspector", label: "Inspector" },
+          ]}
+          value={pane}
+          onChange={setPane}
+        />
+      </div>
+      <SourcePane />
+      <MappingPane onSuggest={onSuggest} />
+      <Inspector
+        tab={inspected}
+        onTab={setInspected}
+        previewRound={round}
+        onOpenProblem={(area) => {
+          const tab = TAB_OF_AREA[area] ?? "mapping";
+          if (tab !== "mapping") onTab(tab);
+          else setPane("mapping");
+        }}
+      />
+    </div>
+  );
+}
+
+function FlowActions({ editor, onOpen }: { editor: FlowEditor; onOpen: (dialog: OpenDialog) => void }) {
+  const { api, navigate, notify } = useMfe();
+  const [mayPublish, mayDeploy, mayRun] = [useCan("flow:publish"), useCan("flow:deploy"), useCan("run:start")];
+  const confirm = useConfirm();
+  const action = useAction({ toast: true });
+  const [renaming, setRenaming] = useState(false);
+  const { undo, redo } = editor;
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+      // Controlled fields lose the browser's own undo; the editor's history covers typing as well.
+      event.preventDefault();
+      if (event.shiftKey) redo?.();
+      else undo?.();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [undo, redo]);
+  const archive = async () => {
+    if ((await confirm({ title: `Archive ${editor.flow.name}?`, text: "It can no longer run. Its versions and runs are kept.", action: "Archive", danger: true })) === null) return;
+    const done = await action.run(async () => {
+      await api.flows.archive(editor.flow.id);
+      return true;
+    });
+    if (!done) return;
+    notify({ tone: "ok", title: "The flow was archived." });
+    navigate("/flows");
+  };
+  return (
+    <>
+      {editor.editable && (
+        <>
+          <Button icon="undo" tone="ghost" aria-label="Undo" title="Undo (Ctrl Z)" disabled={!undo} onClick={() => undo?.()} />
+          <Button icon="redo" tone="ghost" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled={!redo} onClick={() => redo?.()} />
+        </>
+      )}
+      {mayPublish && <Button onClick={() => onOpen("publish")}>Publish</Button>}
+      {mayDeploy && (
+        <Button disabled={!editor.flow.latest_version} title={editor.flow.latest_version ? undefined : "Publish a version first"} onClick={() => onOpen("deploy")}>
+          Deploy
+        </Button>
+      )}
+      {mayRun && (
+        <Button tone="primary" icon="run" onClick={() => onOpen("run")}>
+          Run
+        </Button>
+      )}
+      {editor.editable && (
+        <Menu
+          label="More"
+          items={[
+            { label: "Rename", icon: "edit", run: () => setRenaming(true) },
+            { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${editor.flow.id}`) },
+            "line",
+            { label: "Archive", icon: "trash", danger: true, run: archive },
+          ]}
+        />
+      )}
+      {renaming && <Rename editor={editor} onDone={() => setRenaming(false)} />}
+    </>
+  );
+}
+
+function Rename({ editor, onDone }: { editor: FlowEditor; onDone: () => void }) {
+  const { api } = useMfe();
+  const [name, setName] = useState(editor.flow.name);
+  const action = useAction({ toast: true });
+  const submit = async () => {
+    if (!(await editor.flush())) return;
+    const current = await action.run(() => api.flows.get(editor.flow.id));
+    if (!current) return;
+    const stored = await action.run(() => api.flows.update(current.id, { name: name.trim(), expected_revision: current.draft_revision }));
+    if (!stored) return;
+    editor.adoptRevision(stored);
+    onDone();
+  };
+  return (
+    <form
+      className="row"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (name.trim()) void submit();
+      }}
+    >
+      <TextInput aria-label="Name of the flow" value={name} onChange={setName} ref={(element: HTMLInputElement | null) => element?.focus()} />
+      <Button type="submit" tone="primary" busy={action.busy}>
+        Rename
+      </Button>
+      <Button icon="close" tone="ghost" aria-label="Keep the name" onClick={onDone} />
+    </form>
+  );
+}
+
+function Conflict({ editor }: { editor: FlowEditor }) {
+  const action = useAction({ toast: true });
+  if (editor.save.kind !== "conflict") return null;
+  return (
+    <Notice
+      tone="warn"
+      title="Somebody else changed this draft."
+      actions={
+        <div className="row wrap">
+          <Button small busy={action.busy} onClick={() => action.run(editor.takeTheirs)}>
+            Take theirs
+          </Button>
+          <Button small tone="danger" busy={action.busy} onClick={() => action.run(editor.keepMine)}>
+            Keep mine
+          </Button>
+        </div>
+      }
+    >
+      Your changes since then are on this page only. Taking theirs drops them; keeping yours replaces theirs.
+    </Notice>
+  );
+}

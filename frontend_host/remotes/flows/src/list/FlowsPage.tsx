@@ -1,0 +1,112 @@
+import type { Flow } from "@portal/api-client";
+import {
+  Button,
+  Card,
+  type Column,
+  DataTable,
+  Empty,
+  Page,
+  Pager,
+  ResourceView,
+  SearchInput,
+  StatusBadge,
+  Time,
+  useCan,
+  useMfe,
+  usePages,
+  useQueryParams,
+} from "@portal/ui";
+import { CreateFlowDialog } from "./CreateFlowDialog";
+
+export function FlowsPage() {
+  const { api } = useMfe();
+  const [params, setParams] = useQueryParams();
+  const mayEdit = useCan("flow:edit");
+  const search = params.get("search") ?? "";
+  const flows = usePages(search, (cursor, call) => api.flows.list({ search, cursor, limit: 25 }, call), { live: ["flows", "runs"] });
+  const columns: Column<Flow>[] = [
+    {
+      key: "name",
+      title: "Name",
+      lead: true,
+      render: (flow) => flow.name,
+    },
+    { key: "description", title: "Description", offCard: true, render: (flow) => <span className="soft">{flow.description}</span> },
+    {
+      key: "version",
+      title: "Version",
+      render: (flow) => (flow.latest_version ? <span className="num">v{flow.latest_version.number}</span> : <span className="muted">draft only</span>),
+    },
+    {
+      key: "deployed",
+      title: "Deployed",
+      render: (flow) =>
+        flow.deployments.length ? (
+          <span className="row gap-1 wrap">
+            {flow.deployments.map((one) => (
+              <span key={one.environment} className="badge plain">
+                {one.environment} v{one.version}
+              </span>
+            ))}
+          </span>
+        ) : (
+          <span className="muted">–</span>
+        ),
+    },
+    {
+      key: "problems",
+      title: "Draft",
+      render: (flow) =>
+        flow.draft_problems_count ? (
+          <span className="badge warn">
+            {flow.draft_problems_count} {flow.draft_problems_count === 1 ? "problem" : "problems"}
+          </span>
+        ) : (
+          <span className="badge ok">Valid</span>
+        ),
+    },
+    {
+      key: "run",
+      title: "Last run",
+      render: (flow) => (flow.last_run ? <StatusBadge status={flow.last_run.status} /> : <span className="muted">never</span>),
+    },
+    { key: "at", title: "Changed", align: "end", render: (flow) => <Time value={flow.updated_at} relative /> },
+  ];
+  const create = mayEdit && (
+    <Button tone="primary" icon="plus" onClick={() => setParams({ create: "1" })}>
+      New flow
+    </Button>
+  );
+  return (
+    <Page title="Flows" lead="From a source, through a mapping, into the warehouse." actions={create}>
+      <div className="toolbar">
+        <SearchInput value={search} onChange={(value) => setParams({ search: value })} label="Search flows" />
+      </div>
+      <Card flush>
+        <ResourceView resource={flows}>
+          {(page) =>
+            page.results.length ? (
+              <>
+                <DataTable label="Flows" rows={page.results} columns={columns} rowKey={(flow) => flow.id} href={(flow) => `/flows/${flow.id}`} />
+                <Pager hasPrevious={flows.hasPrevious} hasNext={flows.hasNext} onPrevious={flows.previous} onNext={flows.next} />
+              </>
+            ) : search ? (
+              <Empty icon="search" title={`No flow matches “${search}”`} />
+            ) : (
+              <Empty icon="flow" title="No flow yet" actions={create}>
+                Pick an entity of a connection; a first mapping is suggested.
+              </Empty>
+            )
+          }
+        </ResourceView>
+      </Card>
+      {params.get("create") && mayEdit && (
+        <CreateFlowDialog
+          connection={params.get("connection")}
+          entity={params.get("entity")}
+          onClose={() => setParams({ create: null, connection: null, entity: null })}
+        />
+      )}
+    </Page>
+  );
+}

@@ -1,0 +1,246 @@
+import type { Run } from "@portal/api-client";
+import { nameOf } from "@portal/api-client";
+import {
+  Button,
+  Card,
+  Facts,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  Link,
+  Notice,
+  Page,
+  Progress,
+  ResourceView,
+  StatusBadge,
+  Time,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  useResource,
+} from "@portal/ui";
+import { useEffect, useState } from "react";
+import { LogCard } from "./LogCard";
+import { ReconciliationCard } from "./ReconciliationCard";
+import { StageList } from "./StageList";
+
+const ACTIVE = new Set(["queued", "running", "cancelling"]);
+
+export function RunPage({ id }: { id: string }) {
+  const { api } = useMfe();
+  const run = useResource(`run ${id}`, (call) => api.runs.get(id, call), { live: [`run:${id}`] });
+  const name = run.data?.flow.name ?? "Run";
+  return (
+    <Page
+      title={name}
+      back={{ to: "/runs", label: "Runs" }}
+      lead={run.data && <RunLead run={run.data} />}
+      actions={run.data && <RunActions run={run.data} onChanged={run.set} />}
+    >
+      <ResourceView resource={run}>{(data) => <RunBody run={data} onChanged={run.reload} />}</ResourceView>
+    </Page>
+  );
+}
+
+function RunLead({ run }: { run: Run }) {
+  const version = run.version === null || run.version === "draft" ? "draft" : `version ${run.version}`;
+  return (
+    <span className="row wrap gap-2">
+      <StatusBadge status={run.status} />
+      <span>
+        {version}, {run.environment}, {run.mode} load
+      </span>
+      <Link to={`/flows/${run.flow.id}`}>Open the flow</Link>
+    </span>
+  );
+}
+
+function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => void }) {
+  const { api, navigate, notify } = useMfe();
+  const action = useAction({ toast: true });
+  const confirm = useConfirm();
+  const mayControl = useCan("run:control");
+  const act = async (verb: "cancel" | "resume" | "retry", title: string, text: string, label: string) => {
+    if ((await confirm({ title, text, action: label, danger: verb === "cancel" })) === null) return;
+    const answer = await action.run(() => api.runs[verb](run.id));
+    if (!answer) return;
+    if (answer.id !== run.id) {
+      notify({ tone: "ok", title: "A new run was started." });
+      navigate(`/runs/${answer.id}`);
+    } else onChanged(answer);
+  };
+  if (!mayControl) return null;
+  return (
+    <>
+      {(run.status === "queued" || run.status === "running") && (
+        <Button
+          tone="danger"
+          icon="stop"
+          busy={action.busy}
+          onClick={() =>
+            act("cancel", "Cancel this run?", "Work in hand is finished or undone; the target stays as it was before the run.", "Cancel the run")
+          }
+        >
+          Cancel
+        </Button>
+      )}
+      {(run.status === "failed" || run.status === "cancelled") && (
+        <>
+          <Button
+            icon="run"
+            busy={action.busy}
+            onClick={() => act("resume", "Resume this run?", "Finished parts are kept; the run goes on where it stopped.", "Resume")}
+          >
+            Resume
+          </Button>
+          <Button
+            icon="refresh"
+            busy={action.busy}
+            onClick={() => act("retry", "Run it again from the start?", "A new run with the same settings is started.", "Run again")}
+          >
+            Retry
+          </Button>
+        </>
+      )}
+    </>
+  );
+}
+
+function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
+  return (
+    <>
+      {run.error && (
+        <Notice tone="bad" title={run.error.message}>
+          {run.error.remedy} <span className="muted mono xs">{run.error.code}</span>
+        </Notice>
+      )}
+      <Card flush>
+        <OverallProgress run={run} />
+        <Meters run={run} />
+      </Card>
+      <div className="run-columns">
+        <div className="stack">
+          <Card title="Stages" flush>
+            <StageList stages={run.stages ?? []} />
+          </Card>
+          <LogCard runId={run.id} active={ACTIVE.has(run.status)} />
+        </div>
+        <div className="stack">
+          <ReconciliationCard run={run} onSigned={onChanged} />
+          <WriteCard run={run} />
+          <Card title="About this run">
+            <Facts
+              items={[
+                ["Started by", nameOf(run.requested_by) || run.trigger],
+                ["Trigger", run.trigger],
+                ["Asked for", <Time key="c" value={run.created_at} seconds />],
+                ["Started", <Time key="s" value={run.started_at} seconds />],
+                ["Ended", run.ended_at && <Time key="e" value={run.ended_at} seconds />],
+                ["Run id", <code key="i">{run.id}</code>],
+              ]}
+            />
+          </Card>
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** Milliseconds since the start, counting while the run is active. */
+function useElapsed(run: Run): number | null {
+  const active = ACTIVE.has(run.status);
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    if (!active) return;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [active]);
+  if (!active) return run.duration_ms;
+  return run.started_at ? Math.max(0, now - new Date(run.started_at).getTime()) : null;
+}
+
+function OverallProgress({ run }: { run: Run }) {
+  const { locale } = useMfe();
+  const elapsed = useElapsed(run);
+  const { progress, status } = run;
+  const left =
+    status === "running" && progress.share && progress.share > 0.02 && elapsed
+      ? (elapsed / progress.share) * (1 - progress.share)
+      : null;
+  const share = status === "succeeded" ? 1 : status === "queued" ? 0 : progress.share;
+  const tone = status === "succeeded" ? "ok" : status === "failed" ? "bad" : undefined;
+  return (
+    <div className="overall">
+      <div className="row between small">
+        <span className="soft num">
+          {formatCount(progress.rows_read, locale)}
+          {progress.estimate_rows ? ` of about ${formatCount(progress.estimate_rows, locale)}` : ""} rows read
+        </span>
+        <span className="muted num">
+          {elapsed !== null && formatDuration(elapsed)}
+          {left !== null && `, about ${formatDuration(left)} left`}
+        </span>
+      </div>
+      <Progress share={ACTIVE.has(status) ? share : (share ?? 1)} tone={tone} label="Progress of the run" />
+    </div>
+  );
+}
+
+function Meters({ run }: { run: Run }) {
+  const { locale } = useMfe();
+  const { progress } = run;
+  const count = (value: number | null) => formatCount(value, locale);
+  return (
+    <dl className="meters">
+      <div>
+        <dt>Read</dt>
+        <dd>{count(progress.rows_read)}</dd>
+      </div>
+      <div>
+        <dt>Accepted</dt>
+        <dd className="ok">{count(progress.rows_accepted)}</dd>
+      </div>
+      <div>
+        <dt>Quarantined</dt>
+        <dd className={progress.rows_quarantined ? "warn" : undefined}>
+          {progress.rows_quarantined ? (
+            <Link to={`/quarantine?run=${run.id}`}>{count(progress.rows_quarantined)}</Link>
+          ) : (
+            count(progress.rows_quarantined)
+          )}
+        </dd>
+      </div>
+      <div>
+        <dt>Written</dt>
+        <dd>{count(progress.rows_written)}</dd>
+      </div>
+      <div>
+        <dt>Rows a second</dt>
+        <dd>{count(progress.rows_per_s === null ? null : Math.round(progress.rows_per_s))}</dd>
+      </div>
+      <div>
+        <dt>Volume</dt>
+        <dd>{formatBytes(progress.bytes, locale)}</dd>
+      </div>
+    </dl>
+  );
+}
+
+function WriteCard({ run }: { run: Run }) {
+  const { locale } = useMfe();
+  if (!run.write) return null;
+  const { inserted, updated, deleted, unchanged } = run.write;
+  return (
+    <Card title="What changed in the target">
+      <Facts
+        items={[
+          ["Inserted", <span key="i" className="num">{formatCount(inserted, locale)}</span>],
+          ["Updated", <span key="u" className="num">{formatCount(updated, locale)}</span>],
+          ["Deleted", <span key="d" className="num">{formatCount(deleted, locale)}</span>],
+          ["Unchanged", <span key="n" className="num">{formatCount(unchanged, locale)}</span>],
+        ]}
+      />
+    </Card>
+  );
+}

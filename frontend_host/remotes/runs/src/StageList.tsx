@@ -1,0 +1,63 @@
+import type { Stage } from "@portal/api-client";
+import { Empty, formatBytes, formatCount, formatDuration, Icon, type IconName, Spinner, StatusBadge, useMfe } from "@portal/ui";
+
+const MARKS: Record<string, IconName> = { succeeded: "check", failed: "close", cancelled: "stop", skipped: "right" };
+
+function detailOf(detail: Stage["detail"]): string | null {
+  if (!detail) return null;
+  if (typeof detail === "string") return detail;
+  return Object.entries(detail)
+    .map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
+    .join(", ");
+}
+
+/** The stages in order; each bar shows when the stage ran within the whole run. */
+export function StageList({ stages }: { stages: Stage[] }) {
+  const { locale } = useMfe();
+  if (!stages.length)
+    return (
+      <Empty icon="clock" title="Waiting for a worker">
+        Stages appear as soon as the run is planned.
+      </Empty>
+    );
+  const at = (iso: string | null) => (iso ? new Date(iso).getTime() : null);
+  const starts = stages.map((stage) => at(stage.started_at)).filter((value): value is number => value !== null);
+  const first = Math.min(...starts);
+  const last = Math.max(...stages.map((stage) => at(stage.ended_at) ?? (stage.started_at ? Date.now() : first)));
+  const span = Math.max(1, last - first);
+  return (
+    <ol>
+      {stages.map((stage) => {
+        const start = at(stage.started_at);
+        const end = at(stage.ended_at) ?? Date.now();
+        const detail = detailOf(stage.detail);
+        const mark = MARKS[stage.status];
+        return (
+          <li key={`${stage.path}#${stage.attempt}`} className="stage">
+            <span className={`mark ${stage.status}`}>{stage.status === "running" ? <Spinner /> : mark ? <Icon name={mark} size={12} /> : null}</span>
+            <div className="body">
+              <div className="row wrap between">
+                <span className="strong small">
+                  {stage.name} <span className="muted xs">{stage.kind}</span>
+                  {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
+                </span>
+                <span className="row gap-3 xs muted num">
+                  {stage.rows !== null && <span>{formatCount(stage.rows, locale)} rows</span>}
+                  {stage.rows_per_s !== null && <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span>}
+                  {stage.bytes !== null && <span>{formatBytes(stage.bytes, locale)}</span>}
+                  {start !== null ? <span>{formatDuration(end - start)}</span> : <StatusBadge status={stage.status} />}
+                </span>
+              </div>
+              {start !== null && (
+                <div className={`bar ${stage.status}`} aria-hidden="true">
+                  <i style={{ left: `${((start - first) / span) * 100}%`, width: `${Math.max(0.5, ((end - start) / span) * 100)}%` }} />
+                </div>
+              )}
+              {detail && <span className="xs muted break">{detail}</span>}
+            </div>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}

@@ -1,0 +1,51 @@
+import type { AuditEntry } from "@portal/api-client";
+import { Card, type Column, DataTable, Dialog, Empty, Facts, Pager, ResourceView, SearchInput, Time, useMfe, usePages } from "@portal/ui";
+import { useState } from "react";
+
+export function AuditSection() {
+  const { api } = useMfe();
+  const [search, setSearch] = useState("");
+  const [open, setOpen] = useState<AuditEntry | null>(null);
+  const entries = usePages(search, (cursor, call) => api.audit({ search, cursor, limit: 50 }, call));
+  const columns: Column<AuditEntry>[] = [
+    { key: "summary", title: "What", lead: true, render: (entry) => entry.summary },
+    { key: "actor", title: "Who", render: (entry) => entry.actor.name },
+    { key: "action", title: "Action", render: (entry) => <code>{entry.action}</code> },
+    { key: "at", title: "When", align: "end", render: (entry) => <Time value={entry.at} seconds /> },
+  ];
+  return (
+    <>
+      <div className="toolbar">
+        <SearchInput value={search} onChange={setSearch} label="Search the audit log" />
+      </div>
+      <Card flush>
+        <ResourceView resource={entries}>
+          {(page) =>
+            page.results.length ? (
+              <>
+                <DataTable label="Audit log" rows={page.results} columns={columns} rowKey={(entry) => entry.id} onOpen={setOpen} />
+                <Pager hasPrevious={entries.hasPrevious} hasNext={entries.hasNext} onPrevious={entries.previous} onNext={entries.next} />
+              </>
+            ) : (
+              <Empty icon="history" title={search ? "No entry matches" : "Nothing has happened yet"} />
+            )
+          }
+        </ResourceView>
+      </Card>
+      {open && (
+        <Dialog kind="drawer" title={open.summary} onClose={() => setOpen(null)}>
+          <Facts
+            items={[
+              ["Number", String(open.number)],
+              ["When", <Time key="t" value={open.at} seconds />],
+              ["Who", `${open.actor.name} (${open.actor.kind})`],
+              ["Action", <code key="a">{open.action}</code>],
+              ["On", <code key="o">{`${open.target.type} ${open.target.id}`}</code>],
+              ...Object.entries(open.facts ?? {}).map(([name, value]): [string, string] => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
+            ]}
+          />
+        </Dialog>
+      )}
+    </>
+  );
+}
