@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
 
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.core.asgi import get_asgi_application  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
 
-import config.celery  # noqa: E402, F401 - makes it the application that `shared_task`s send through
+import config.celery  # noqa: F401 - makes it the application that `shared_task`s send through
 
 http_application = get_asgi_application()
 

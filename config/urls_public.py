@@ -12,7 +12,6 @@ handler400 = "apps.portal.views.bad_request"
 
 urlpatterns = [
     path("", platform_home, name="home"),
-    path("accounts/", include("apps.access.urls")),
     path("accounts/", include("allauth.urls")),
     path("api/v2/", include("apps.portal.api.urls_public")),
     path("admin/", admin.site.urls),

@@ -56,9 +56,9 @@ def _public_schema_between_tests(request: pytest.FixtureRequest) -> Iterator[Non
 
 
 def _tenant(slug: str) -> Tenant:
-    from apps.tenancy.models import Tenant
+    from apps.tenancy.selectors import get_tenant
 
-    return Tenant.objects.get(slug=slug)
+    return get_tenant(slug)
 
 
 @pytest.fixture

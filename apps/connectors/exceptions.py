@@ -106,6 +106,13 @@ class NotSupported(TerminalError):
     code = "connectors.not_supported"
 
 
+class ManifestInvalid(TerminalError):
+    """A connector's manifest is broken."""
+
+    code = "connectors.manifest_invalid"
+    status = 500
+
+
 class ConfigInvalid(ValidationFailed):
     """The connection's settings have problems."""
 
@@ -143,3 +150,24 @@ class UploadRefused(ValidationFailed):
     """The uploaded file was refused."""
 
     code = "connectors.upload_refused"
+
+
+class StagingLost(TransientError):
+    """A staged part is no longer as it was reported."""
+
+    code = "connectors.staging_lost"
+    default_remedy = "Stage the part again; the run does this by itself when it is resumed."
+
+
+class StagingSuperseded(TransientError):
+    """Another worker took over this part."""
+
+    code = "connectors.staging_superseded"
+    default_remedy = "Nothing to do: the other worker's rows count."
+
+
+class TargetBusy(TransientError):
+    """Other sessions keep the target locked."""
+
+    code = "connectors.target_busy"
+    default_remedy = "Wait until long-running queries on the table have ended, then resume the run."

@@ -11,7 +11,9 @@ from apps.core.exceptions import NotFound, PortalError
 class Registrable(Protocol):
     """Anything with a unique `type` name."""
 
-    type: str
+    @property
+    def type(self) -> str:
+        """The name under which it is registered."""
 
 
 ItemT = TypeVar("ItemT", bound=Registrable)

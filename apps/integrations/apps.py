@@ -12,7 +12,4 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register permissions, events, checks and the provisioning step."""
-        from importlib.util import find_spec
-
-        if find_spec("apps.connectors.selectors") is not None:
-            from apps.integrations import registration  # noqa: F401 - registers on import
+        from apps.integrations import registration  # noqa: F401 - registers on import

@@ -134,8 +134,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.CursorPage",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["apps.access.services.http.ActorThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"actor": "1200/min"},
+    "DEFAULT_THROTTLE_CLASSES": [
+        "apps.access.services.http.ActorThrottle",
+        "apps.access.services.http.TenantThrottle",
+    ],
+    "DEFAULT_THROTTLE_RATES": {"actor": "1200/min", "tenant": "12000/min"},
     "EXCEPTION_HANDLER": "apps.core.api.problems.handle_exception",
     "COERCE_DECIMAL_TO_STRING": True,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -20,6 +20,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "engine.sweep", "schedule": 5.0},
     "resume-provisioning": {"task": "tenancy.resume_stalled_provisioning", "schedule": 60.0},
+    "purge-quarantine": {"task": "quality.purge_all", "schedule": 86_400.0},
     "collect-garbage": {"task": "engine.collect_garbage", "schedule": 3600.0},
 }
 # The schedule is a few fixed rows, so the last firing times are no truth worth a file: kept in memory.

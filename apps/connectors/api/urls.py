@@ -1,0 +1,17 @@
+"""Routes of the connectors app, relative to `/api/v2/`."""
+
+from django.urls import path
+
+from apps.connectors.api import views
+
+urlpatterns = [
+    path("connectors", views.ConnectorListView.as_view(), name="connectors"),
+    path("connections", views.ConnectionListView.as_view(), name="connections"),
+    path("connections/check", views.DraftCheckView.as_view(), name="connection-check-draft"),
+    path("connections/<uuid:connection_id>", views.ConnectionView.as_view(), name="connection"),
+    path("connections/<uuid:connection_id>/restore", views.ConnectionRestoreView.as_view(), name="connection-restore"),
+    path("connections/<uuid:connection_id>/check", views.ConnectionCheckView.as_view(), name="connection-check"),
+    path("connections/<uuid:connection_id>/entities", views.EntityListView.as_view(), name="connection-entities"),
+    path("connections/<uuid:connection_id>/entity", views.EntityView.as_view(), name="connection-entity"),
+    path("connections/<uuid:connection_id>/sample", views.SampleView.as_view(), name="connection-sample"),
+]

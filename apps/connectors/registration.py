@@ -1,0 +1,42 @@
+"""What connectors tells the registries at start-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.access.registries import register_permissions
+from apps.connectors import events
+from apps.connectors.registries import connector_registry
+from apps.connectors.services.connections import ensure_warehouse_connection
+from apps.connectors.services.manifests import load_catalog
+from apps.events.contracts import EventType, LiveKind
+from apps.events.registries import event_types, live_kinds
+from apps.tenancy.contracts import ProvisioningInput
+from apps.tenancy.registries import ProvisioningStep, provisioning_steps
+
+register_permissions(
+    [
+        ("connection:view", "See connections and what they offer"),
+        ("connection:edit", "Create, change and archive connections"),
+        ("connection:use", "Test connections, look at sample rows, upload files"),
+        ("secret:write", "Store credentials"),
+    ]
+)
+for _type, _payload, _sentence in (
+    (events.CONNECTION_CREATED, events.ConnectionCreated, "A connection was configured."),
+    (events.CONNECTION_UPDATED, events.ConnectionUpdated, "A connection's settings or credentials changed."),
+    (events.CONNECTION_CHECKED, events.ConnectionChecked, "A connection began to work or to fail."),
+    (events.CONNECTION_ARCHIVED, events.ConnectionArchived, "A connection was taken out of use."),
+):
+    event_types.register(EventType(_type, _payload, _sentence))
+live_kinds.register(LiveKind("connection", "connection:view"))
+
+for _connector_type in load_catalog():
+    connector_registry.register(_connector_type)
+
+
+def _make_warehouse(_tenant: Any, _given: ProvisioningInput) -> None:
+    ensure_warehouse_connection()
+
+
+provisioning_steps.register(ProvisioningStep("connectors.warehouse", 20, "Create the warehouse", _make_warehouse))

@@ -1,0 +1,81 @@
+"""Opens a connection: settings from the table, credentials from the vault, limits from the tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.connectors.base import ConnectorBase
+from apps.connectors.contracts import ConnectionContext
+from apps.connectors.exceptions import ConnectionNotFound
+from apps.connectors.registries import connector_registry
+from apps.connectors.selectors import get_connection_row
+from apps.tenancy.services.context import require_tenant
+from apps.vault.services.secrets import reveal_secrets
+
+OWNER_TYPE = "connection"
+
+
+def open_connection(connection_id: UUID, purpose: str) -> ConnectorBase:
+    """The connected system of a saved connection; use as a context manager, or call `disconnect`.
+
+    Args:
+        connection_id: a connection in use.
+        purpose: why (`check`, `read`, `write`, `design`, `preview`); logged when credentials are revealed.
+
+    Raises:
+        ConnectionNotFound: none with that id, or it is archived.
+        EgressDenied, HostUnknown, SystemUnavailable, CredentialsRefused, TlsFailed: it cannot be reached.
+    """
+    row = get_connection_row(connection_id)
+    if row.archived_at is not None:
+        raise ConnectionNotFound(
+            f"The connection {row.name!r} is archived.", value=connection_id, remedy="Choose another connection."
+        )
+    secrets = reveal_secrets(OWNER_TYPE, row.id, purpose=f"connection.{purpose}")
+    return connect(row.connector, row.config, secrets, purpose=purpose, connection_id=row.id)
+
+
+def connect(
+    connector: str,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    *,
+    purpose: str,
+    connection_id: UUID | None = None,
+) -> ConnectorBase:
+    """A connected system from settings that may not be saved yet.
+
+    Raises:
+        UnknownType: no such connector is installed; and what `ConnectorBase.connect` raises.
+    """
+    opened = connector_registry.get(connector).create(build_context(purpose, connection_id))
+    try:
+        opened.connect(config, secrets)
+    except BaseException:
+        opened.disconnect()
+        raise
+    return opened
+
+
+def build_context(purpose: str, connection_id: UUID | None = None) -> ConnectionContext:
+    """What a connector may know about the entered tenant."""
+    tenant = require_tenant()
+    return ConnectionContext(
+        tenant_id=tenant.id,
+        connection_id=connection_id,
+        purpose=purpose,
+        warehouse_url=settings.WAREHOUSE_URL,
+        warehouse_role=tenant.db_role,
+        warehouse_schema=tenant.warehouse_schema,
+        files_root=str(tenant_files_root(tenant.id)),
+    )
+
+
+def tenant_files_root(tenant_id: UUID) -> Path:
+    """The tenant's own folder; its name is the tenant's id, so that no slug can lead into another's."""
+    return Path(settings.FILES_ROOT) / str(tenant_id)
