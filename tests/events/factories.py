@@ -49,6 +49,9 @@ class Recorder(Subscriber):
     def numbers(self) -> list[int]:
         return [event.data["number"] for _, event in self.seen]
 
+    def numbers_of(self, tenant: Any) -> list[int]:
+        return [event.data["number"] for tenant_id, event in self.seen if tenant_id == tenant.id]
+
     def count_by_id(self) -> Counter[UUID]:
         return Counter(event.id for _, event in self.seen)
 

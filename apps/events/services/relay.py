@@ -100,10 +100,10 @@ class Relay:
 
     def _lead(self, session: RelaySession) -> None:
         log.info("relay_leads", subscribers=[subscriber.name for subscriber in subscribers], **self._numbers())
+        self._visit_everything()
         self.is_leader.set()
         for _ in range(self.options.workers - len(self._threads)):
             self._add_worker()
-        self._visit_everything()
         next_poll = next_sign = time.monotonic()
         while not self._stop.is_set():
             for tenant_id in session.wait(0.25):
@@ -151,11 +151,9 @@ class Relay:
     def _work(self) -> None:
         try:
             while not self._stop.is_set():
-                job = self.queue.take(timeout_s=0.5)
+                # A visit that is under way when the leadership goes is finished: row locks keep it harmless.
+                job = self.queue.take(timeout_s=0.5) if self.is_leader.wait(0.5) else None
                 if job is None:
-                    continue
-                if not self.is_leader.is_set():
-                    self.queue.finish(job)
                     continue
                 try:
                     self._visit(job)
