@@ -16,6 +16,7 @@ from apps.connectors.contracts import (
     CheckResult,
     CheckStep,
     ConnectionContext,
+    Control,
     EntityPage,
     EntitySchema,
     Manifest,
@@ -73,6 +74,20 @@ class Writer(ABC):
             OutOfSpace: the target's disk is full; the target itself is unchanged.
         """
 
+    def stage_select(self, select: str, *, part: str, snapshot: str | None = None) -> StagedPart:
+        """Push-down: stage the rows of a SELECT that runs inside the target's own database.
+
+        Args:
+            select: gives `_row_id` and the columns of `request.schema` by name.
+            part: as in `stage`.
+            snapshot: exported snapshot to read the source in.
+        """
+        raise NotSupported("This target takes no statements.", value=part)
+
+    def staged_stats(self, parts: Sequence[StagedPart], controls: Sequence[Control]) -> dict[str, str | None]:
+        """Control totals over the staged rows, computed in the target system before `finish` drops them."""
+        raise NotSupported("This target computes no control totals.", value=self.request.entity)
+
     @abstractmethod
     def duplicates(self, parts: Sequence[StagedPart]) -> Iterator[pa.RecordBatch]:
         """Staged rows that lose to a later row with the same key: all staged columns, `_row_id` included.
@@ -94,7 +109,10 @@ class Writer(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Drop the run's staging area. The target is unchanged. Safe to repeat."""
+        """Drop the run's staging area. The target is unchanged. Safe to repeat.
+
+        A later `finish` of the same run is refused until the run stages again.
+        """
 
 
 class Snapshot(ABC):
@@ -196,6 +214,11 @@ class ConnectorBase(ABC):
 
     def pushdown_url(self) -> str | None:
         """Identity of the physical database; equal values mean one statement can reach both. None: never."""
+        return None
+
+    def table_sql(self, entity: str) -> str | None:
+        """Quoted, qualified name of an entity for push-down statements; None when it is not a plain table."""
+        del entity
         return None
 
     def session(self) -> AbstractContextManager[Any]:

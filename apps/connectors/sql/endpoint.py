@@ -78,9 +78,8 @@ class Endpoint:
             "application_name": self.application,
             "connect_timeout": max(2, round(self.connect_timeout_s)),
             "keepalives_idle": 30,
-            # What the operator's own environment or service files say must not leak into tenants' connections.
-            "passfile": "/dev/null",
-            "service": None,
+            # The operator's own password file must not lend its passwords to tenants' connections.
+            "passfile": "no-password-file",
         }
         return make_conninfo("", **{name: value for name, value in parts.items() if value not in {"", None}})
 

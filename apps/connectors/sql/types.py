@@ -63,7 +63,7 @@ FROM_POSTGRES = {
     "smallint": "SMALLINT",
     "integer": "INTEGER",
     "bigint": "BIGINT",
-    "oid": "UINTEGER",
+    "oid": "BIGINT",
     "real": "FLOAT",
     "double precision": "DOUBLE",
     "text": "VARCHAR",

@@ -7,10 +7,12 @@ libraries that bring their own aiohttp (object storage).
 from apps.core.services.egress.addresses import (
     CheckedUrl,
     EgressDenied,
+    HostUnreachable,
     HostUnresolved,
     ResolvedTarget,
     check_address,
     check_url,
+    probe,
     resolve_target,
 )
 from apps.core.services.egress.http import (
@@ -30,6 +32,7 @@ __all__ = [
     "EgressLimits",
     "EgressResponse",
     "EgressSession",
+    "HostUnreachable",
     "HostUnresolved",
     "PinnedResolver",
     "ResolvedTarget",
@@ -37,5 +40,6 @@ __all__ = [
     "check_address",
     "check_url",
     "open_session",
+    "probe",
     "resolve_target",
 ]

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import idna
 from django.conf import settings
 
-from apps.core.exceptions import TerminalError
+from apps.core.exceptions import TerminalError, TransientError
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -59,6 +59,13 @@ class HostUnresolved(TerminalError):
     code = "core.egress.host_unresolved"
     status = 422
     default_remedy = "Check the spelling of the host name."
+
+
+class HostUnreachable(TransientError):
+    """Nothing answers at this address."""
+
+    code = "core.egress.unreachable"
+    default_remedy = "Check the port, that the system is running, and that its firewall lets the portal in."
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,3 +297,21 @@ def _parse_allowance(item: str) -> _Allowance:
         return _Allowance(ipaddress.ip_network(target, strict=False), "", port)
     except ValueError:
         return _Allowance(None, target, port)
+
+
+def probe(target: ResolvedTarget, *, timeout_s: float) -> None:
+    """Open and close a TCP connection to a checked target.
+
+    Raises:
+        HostUnreachable: nothing answers at this address and port.
+    """
+    try:
+        with socket.create_connection((target.ip, target.port), timeout=timeout_s):
+            return
+    except TimeoutError:
+        reason = f"no answer within {timeout_s:g} s"
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    raise HostUnreachable(
+        f"{target.host} cannot be reached on port {target.port}: {reason}.", field="host", value=target.host
+    )
