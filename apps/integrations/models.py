@@ -89,9 +89,7 @@ class ConnectionBinding(TenantModel):
     class Meta:
         db_table = "integrations_connection_binding"
         ordering = ["slot"]
-        constraints = [
-            models.UniqueConstraint(fields=["environment", "slot"], name="integrations_binding_slot_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["environment", "slot"], name="integrations_binding_slot_once")]
 
     def __str__(self) -> str:
         return self.slot

@@ -49,4 +49,6 @@ def _make_environments(_tenant: Any, _given: ProvisioningInput) -> None:
     provision_environments()
 
 
-provisioning_steps.register(ProvisioningStep("integrations.environments", 30, "Create environments", _make_environments))
+provisioning_steps.register(
+    ProvisioningStep("integrations.environments", 30, "Create environments", _make_environments)
+)

@@ -64,7 +64,7 @@ class ReconciliationNotFound(NotFound):
     code = "quality.reconciliation_not_found"
 
 
-class ReconciliationSigned(Conflict):
+class AlreadySigned(Conflict):
     """The reconciliation is already signed."""
 
     code = "quality.reconciliation_signed"

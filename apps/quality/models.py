@@ -52,17 +52,13 @@ class QuarantinedRow(TenantModel):
         indexes = [
             models.Index(fields=["run_id", "-id"], name="quality_q_run"),
             models.Index(fields=["flow_id", "status", "-id"], name="quality_q_flow_status"),
-            models.Index(
-                fields=["flow_id", "environment_id", "id"], name="quality_q_waiting", condition=Q(status__in=WAITING)
-            ),
+            models.Index(fields=["-id"], name="quality_q_waiting", condition=Q(status__in=WAITING)),
             models.Index(
                 fields=["decided_at"],
                 name="quality_q_decided",
                 condition=Q(status__in=[QuarantineStatus.REPLAYED, QuarantineStatus.DISCARDED]),
             ),
-            models.Index(
-                fields=["replay_run_id"], name="quality_q_replay", condition=Q(replay_run_id__isnull=False)
-            ),
+            models.Index(fields=["replay_run_id"], name="quality_q_replay", condition=Q(replay_run_id__isnull=False)),
             GinIndex(fields=["rules"], name="quality_q_rules"),
             GinIndex(SearchVector("search_text", config="simple"), name="quality_q_search"),
         ]

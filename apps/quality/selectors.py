@@ -89,7 +89,7 @@ def search_quarantine(rows: QuerySet[QuarantinedRow], term: str) -> QuerySet[Qua
     words = term.strip()
     if not words:
         return rows
-    return rows.filter(RawSQL(_MATCHES, [words], output_field=BooleanField()))
+    return rows.filter(RawSQL(_MATCHES, [words], output_field=BooleanField()))  # noqa: S611 - words are a parameter
 
 
 def summarise_quarantine(rows: QuerySet[QuarantinedRow]) -> dict[str, Any]:
@@ -100,9 +100,12 @@ def summarise_quarantine(rows: QuerySet[QuarantinedRow]) -> dict[str, Any]:
     """
     plain = rows.order_by()
     by_rule = (
-        plain.annotate(rule=_Unnest(F("rules"))).values("rule").annotate(count=Count("id")).order_by("-count", "rule")[:200]
+        plain.annotate(rule=_Unnest(F("rules")))
+        .values("rule")
+        .annotate(count=Count("id"))
+        .order_by("-count", "rule")[:200]
     )
-    by_status = {status: 0 for status in QuarantineStatus.values}
+    by_status = dict.fromkeys(QuarantineStatus.values, 0)
     for entry in plain.values("status").annotate(count=Count("id")):
         by_status[entry["status"]] = entry["count"]
     return {
@@ -118,8 +121,11 @@ def count_open() -> int:
 
 
 def select_for_replay(
-    *, ids: Sequence[UUID] | None = None, run_id: UUID | None = None, flow_id: UUID | None = None,
-    environment_id: UUID | None = None
+    *,
+    ids: Sequence[UUID] | None = None,
+    run_id: UUID | None = None,
+    flow_id: UUID | None = None,
+    environment_id: UUID | None = None,
 ) -> ReplaySelection:
     """Waiting rows to be tried again: those given, or all of a run or flow.
 
@@ -195,9 +201,9 @@ def filter_reconciliations(
 ) -> QuerySet[Reconciliation]:
     """Reconciliations within limits, newest first."""
     limits = {"run_id": run, "flow_id": flow, "status": status}
-    return Reconciliation.objects.filter(**{name: value for name, value in limits.items() if value is not None}).order_by(
-        "-id"
-    )
+    return Reconciliation.objects.filter(
+        **{name: value for name, value in limits.items() if value is not None}
+    ).order_by("-id")
 
 
 def get_reconciliation_row(reconciliation_id: UUID) -> Reconciliation:
@@ -223,9 +229,7 @@ def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
 
 def to_reconciliation(row: Reconciliation) -> ReconciliationView:
     """A table row as plain data."""
-    return ReconciliationView(
-        **{name: getattr(row, name) for name in ReconciliationView.__dataclass_fields__}
-    )
+    return ReconciliationView(**{name: getattr(row, name) for name in ReconciliationView.__dataclass_fields__})
 
 
 def list_lineage(flow_version_id: UUID) -> list[ColumnLineage]:

@@ -53,9 +53,7 @@ class EnvironmentView(APIView):
     def patch(self, request: Request, slug: str) -> Response:
         """Rename, describe, protect or unprotect it."""
         wanted = read_input(shapes.EnvironmentChange, request.data)
-        return Response(
-            shapes.EnvironmentSerializer(update_environment(slug, actor=actor_of(request), **wanted)).data
-        )
+        return Response(shapes.EnvironmentSerializer(update_environment(slug, actor=actor_of(request), **wanted)).data)
 
 
 class BindingsView(APIView):

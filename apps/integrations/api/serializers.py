@@ -399,7 +399,9 @@ class VariableInputSerializer(serializers.Serializer):
     """A variable to set; leave the value out to keep the stored one."""
 
     name = serializers.CharField(max_length=63)
-    value = serializers.CharField(required=False, allow_null=True, allow_blank=True, trim_whitespace=False, default=None)
+    value = serializers.CharField(
+        required=False, allow_null=True, allow_blank=True, trim_whitespace=False, default=None
+    )
     secret = serializers.BooleanField(required=False, default=False)
 
 

@@ -41,7 +41,9 @@ class VariablesComplete(DeploymentCheck):
         if not needed:
             return []
         known = set(
-            Variable.objects.filter(environment_id=request.environment.id, name__in=needed).values_list("name", flat=True)
+            Variable.objects.filter(environment_id=request.environment.id, name__in=needed).values_list(
+                "name", flat=True
+            )
         )
         return [
             Problem(

@@ -18,9 +18,9 @@ from apps.core.clock import now
 from apps.core.exceptions import Problem
 from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
+from apps.integrations import exceptions
 from apps.integrations.choices import FlowKind
 from apps.integrations.events import FLOW_ARCHIVED, FLOW_CREATED, FlowArchived, FlowCreated
-from apps.integrations import exceptions
 from apps.integrations.exceptions import (
     DefinitionInvalid,
     DraftConflict,
@@ -289,9 +289,7 @@ def _clean_name(name: str) -> str:
 def _free_slug(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[: SLUG_CHARS - 4].strip("-") or "flow"
-    taken = set(
-        Flow.objects.filter(archived_at__isnull=True, slug__startswith=stem).values_list("slug", flat=True)
-    )
+    taken = set(Flow.objects.filter(archived_at__isnull=True, slug__startswith=stem).values_list("slug", flat=True))
     if stem not in taken:
         return stem
     return next(slug for number in range(2, len(taken) + 3) if (slug := f"{stem}-{number}") not in taken)

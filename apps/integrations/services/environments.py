@@ -23,7 +23,7 @@ from apps.integrations.models import ConnectionBinding, Environment, Variable
 from apps.tenancy.services.context import require_tenant
 from apps.vault.services.secrets import list_secret_names, reveal_secrets, store_secrets
 
-SECRET_OWNER = "environment"
+VAULT_OWNER = "environment"
 SLOT = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 VARIABLE = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 VARIABLES_MOST = 200
@@ -86,7 +86,13 @@ def update_environment(
     after = {"name": row.name, "description": row.description, "protected": row.protected}
     if after != before:
         row.save(update_fields=["name", "description", "protected", "updated_at"])
-        _tell(row, "environment.updated", f"Changed the environment {row.slug}.", {"before": before, "after": after}, actor)
+        _tell(
+            row,
+            "environment.updated",
+            f"Changed the environment {row.slug}.",
+            {"before": before, "after": after},
+            actor,
+        )
     return row
 
 
@@ -145,18 +151,20 @@ def replace_variables(slug: str, variables: Sequence[VariableInput], *, actor: A
     check_permission(actor, "environment:manage")
     row = _lock(slug)
     stored = {item.name: item for item in row.variables.all()}
-    hidden = set(list_secret_names(SECRET_OWNER, row.pk))
+    hidden = set(list_secret_names(VAULT_OWNER, row.pk))
     _ensure_variables(variables, stored, hidden)
     wanted = {item.name: item for item in variables}
     secrets: dict[str, str | None] = {name: None for name in hidden if name not in wanted or not wanted[name].secret}
     row.variables.exclude(name__in=wanted).delete()
     for item in variables:
         value = "" if item.secret else item.value if item.value is not None else stored[item.name].value
-        Variable.objects.update_or_create(environment=row, name=item.name, defaults={"value": value, "secret": item.secret})
+        Variable.objects.update_or_create(
+            environment=row, name=item.name, defaults={"value": value, "secret": item.secret}
+        )
         if item.secret and item.value is not None:
             secrets[item.name] = item.value
     if secrets:
-        store_secrets(SECRET_OWNER, row.pk, secrets, actor=actor)
+        store_secrets(VAULT_OWNER, row.pk, secrets, actor=actor)
     facts = {
         "names": sorted(wanted),
         "removed": sorted(set(stored) - set(wanted)),
@@ -190,7 +198,7 @@ def resolve_variables(
     rows = {row.name: row for row in Variable.objects.filter(environment_id=environment_id, name__in=names)}
     revealed: Mapping[str, str] = {}
     if not mask_secrets and any(row.secret for row in rows.values()):
-        revealed = reveal_secrets(SECRET_OWNER, environment_id, purpose=purpose)
+        revealed = reveal_secrets(VAULT_OWNER, environment_id, purpose=purpose)
     values: dict[str, str] = {}
     for name, default in definition.variables.items():
         row = rows.get(name)
@@ -247,7 +255,5 @@ def _lock(slug: str) -> Environment:
 
 
 def _tell(row: Environment, action: str, summary: str, facts: dict[str, Any], actor: Actor) -> None:
-    record_audit(
-        actor=actor, action=action, target_type="environment", target_id=row.pk, summary=summary, facts=facts
-    )
+    record_audit(actor=actor, action=action, target_type="environment", target_id=row.pk, summary=summary, facts=facts)
     send_hint(require_tenant().id, "environment", row.pk, slug=row.slug)

@@ -75,10 +75,11 @@ def bind_variables(expression: str, variables: Mapping[str, str]) -> str:
         tree = parse_expression(expression)
     except ParseRefused:
         return expression
-    spans: list[tuple[int, int, str]] = []
-    for name in used_names(tree):
-        if name.parts[0].lower() == VARIABLES_COLUMN and len(name.parts) == 2 and name.parts[1] in variables:
-            spans.append((name.start, name.end, _literal(variables[name.parts[1]])))
+    spans = [
+        (name.start, name.end, _literal(variables[name.parts[1]]))
+        for name in used_names(tree)
+        if name.parts[0].lower() == VARIABLES_COLUMN and len(name.parts) == 2 and name.parts[1] in variables
+    ]
     text = expression
     for start, end, literal in sorted(spans, reverse=True):
         text = text[:start] + literal + text[end:]

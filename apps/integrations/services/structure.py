@@ -108,7 +108,9 @@ def _load(definition: FlowDefinition) -> Iterator[Problem]:
             message = "An incremental load needs a cursor: a source column that grows with every change."
             yield _problem("load.cursor", "cursor_missing", message)
         if target.disposition == Disposition.REPLACE:
-            message = "An incremental load reads only changes; replacing the whole entity with them would lose the rest."
+            message = (
+                "An incremental load reads only changes; replacing the whole entity with them would lose the rest."
+            )
             path = path_text(["nodes", definition.index_of("target"), "config", "disposition"])
             yield _problem(path, "replace_by_changes", message, hint="Use upsert, append or scd2.")
         if target.disposition == Disposition.APPEND and load.lookback_s:

@@ -18,12 +18,14 @@ from apps.integrations.services.sources import describe_entity
 
 SURE_ENOUGH = 0.55
 _PLAIN = re.compile(r"^[a-z_][a-z0-9_]*$")
-_RESERVED = frozenset(
-    "all and any array as asc between both case cast check collate column constraint create default desc distinct do"
-    " else end except false fetch for foreign from grant group having in initially into is lateral leading like limit"
-    " map not null offset on only or order placing primary references select some struct table then to trailing true"
-    " union unique using var when where window with mapped".split()
-)
+_RESERVED = frozenset({
+    "all", "and", "any", "array", "as", "asc", "between", "both", "case", "cast", "check", "collate", "column",
+    "constraint", "create", "default", "desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for",
+    "foreign", "from", "grant", "group", "having", "in", "initially", "into", "is", "lateral", "leading", "like",
+    "limit", "map", "not", "null", "offset", "on", "only", "or", "order", "placing", "primary", "references",
+    "select", "some", "struct", "table", "then", "to", "trailing", "true", "union", "unique", "using", "var", "when",
+    "where", "window", "with", "mapped",
+})  # fmt: skip
 _CURSOR_WORDS = ("updated", "update", "modified", "changed", "change", "last", "created")
 _FITS = {"same": (1.0, ""), "widening": (0.98, ""), "checked": (0.85, "checked row by row"), "lossy": (0.7, "rounded")}
 
@@ -76,7 +78,9 @@ def suggest_mapping(
     source = describe_entity(connection_id, entity, live=True)
     if source.entity is None:
         fault = source.fault
-        raise SourceUnknown(fault.message if fault else None, field="entity", value=entity, remedy=fault and fault.remedy)
+        raise SourceUnknown(
+            fault.message if fault else None, field="entity", value=entity, remedy=fault and fault.remedy
+        )
     target = None
     if target_connection_id is not None and target_entity:
         target = describe_entity(target_connection_id, target_entity, live=True).entity
@@ -169,7 +173,9 @@ def _guess_keys(
     own = written_out(source.name.rsplit(".", 1)[-1])
     for item in source.fields:
         words = written_out(item.name)
-        is_id = words == ("id",) or (words[-1] in {"id", "number"} and words[:-1] and words[0] == own[0].removesuffix("s"))
+        is_id = words == ("id",) or (
+            words[-1] in {"id", "number"} and words[:-1] and words[0] == own[0].removesuffix("s")
+        )
         if is_id and item.name in by_source:
             return (by_source[item.name],)
     return ()

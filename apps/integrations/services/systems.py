@@ -34,7 +34,11 @@ def find_system_problems(definition: FlowDefinition, kind: str, can: Capabilitie
     if wanted not in {str(item) for item in can.dispositions}:
         offered = ", ".join(str(item) for item in can.dispositions) or "none"
         message = f"{slot!r} does not offer {Disposition(wanted).label.lower()}."
-        return [_problem(path_text([*base, "disposition"]), "disposition_not_offered", message, hint=f"It offers: {offered}.")]
+        return [
+            _problem(
+                path_text([*base, "disposition"]), "disposition_not_offered", message, hint=f"It offers: {offered}."
+            )
+        ]
     return []
 
 

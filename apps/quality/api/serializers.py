@@ -152,8 +152,8 @@ class ReconciliationSerializer(serializers.ModelSerializer):
         model = Reconciliation
         fields = [
             "id", "run_id", "flow_id", "environment_id", "status", "verdict", "source", "target", "quarantined",
-            "count_tolerance", "controls", "breaks", "breaks_total", "reasons", "requested_by", "signed_by", "signed_at",
-            "comment", "created_at",
+            "count_tolerance", "controls", "breaks", "breaks_total", "reasons", "requested_by", "signed_by",
+            "signed_at", "comment", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 

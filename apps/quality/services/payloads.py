@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite, isnan
 from typing import Any
 from uuid import UUID
 
 SAFE_INTEGER = 2**53 - 1
-SEARCH_CHARS = 2000
+SEARCH_CHARS = 1000
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -34,13 +37,19 @@ def _duration(value: timedelta) -> str:
     return f"{micros} microseconds"
 
 
+def _float(value: float) -> str:
+    if isfinite(value):
+        return repr(value)
+    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     str: _text,
     bool: lambda value: value,
     type(None): lambda value: value,
     int: lambda value: value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value),
     Decimal: lambda value: format(value, "f"),
-    float: repr,
+    float: _float,
     datetime: lambda value: value.isoformat(),
     date: lambda value: value.isoformat(),
     time: lambda value: value.isoformat(),
@@ -82,7 +91,7 @@ def encode_payload(payload: Mapping[str, Any] | str) -> tuple[str, str]:
         text = _NUL_ESCAPE.sub("\\1\u2400", payload) if "\\u0000" in payload else payload
         return text, _search_text_of_json(text)
     exact = to_exact(payload)
-    return json.dumps(exact, ensure_ascii=False, separators=(",", ":")), _search_text(exact)
+    return _JSON.encode(exact), _search_text(exact)
 
 
 def _search_text(exact: Mapping[str, Any]) -> str:

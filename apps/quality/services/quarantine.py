@@ -64,7 +64,9 @@ def correct_row(row_id: UUID, corrected: Mapping[str, Any], *, actor: Actor, not
     changes = {name: to_exact(value) for name, value in corrected.items()}
     for name in changes:
         if name not in row.payload:
-            raise CorrectionFieldUnknown(f"The row has no source column {name!r}.", field=f"corrected.{name}", value=name)
+            raise CorrectionFieldUnknown(
+                f"The row has no source column {name!r}.", field=f"corrected.{name}", value=name
+            )
     changes = {name: value for name, value in changes.items() if value != row.payload[name]}
     if changes:
         _ensure_fits(row, changes)
@@ -72,9 +74,7 @@ def correct_row(row_id: UUID, corrected: Mapping[str, Any], *, actor: Actor, not
     row.status = QuarantineStatus.CORRECTED if changes else QuarantineStatus.OPEN
     row.note = note
     row.decided_by, row.decided_by_name, row.decided_at = actor.id, actor.name, now()
-    row.save(
-        update_fields=["corrected", "status", "note", "decided_by", "decided_by_name", "decided_at", "updated_at"]
-    )
+    row.save(update_fields=["corrected", "status", "note", "decided_by", "decided_by_name", "decided_at", "updated_at"])
     record_audit(
         actor=actor,
         action="quarantine.row_corrected" if changes else "quarantine.correction_withdrawn",
@@ -219,7 +219,9 @@ def _ensure_fits(row: QuarantinedRow, changes: Mapping[str, Any]) -> None:
             f"{broken[0].message}" if len(broken) == 1 else f"{len(broken)} rules are still broken.",
             field=f"corrected.{broken[0].field}" if broken[0].field in changes else None,
             problems=[
-                Problem(path=f"corrected.{rule.field}" if rule.field else "corrected", code=rule.code, message=rule.message)
+                Problem(
+                    path=f"corrected.{rule.field}" if rule.field else "corrected", code=rule.code, message=rule.message
+                )
                 for rule in broken
             ],
         )

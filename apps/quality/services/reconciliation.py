@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID
 
@@ -24,10 +24,10 @@ from apps.quality.events import (
     ReconciliationSigned,
 )
 from apps.quality.exceptions import (
+    AlreadySigned,
     CommentRequired,
     PersonRequired,
     ReconciliationNotFound,
-    ReconciliationSigned,
     SelfSignOff,
 )
 from apps.quality.models import Reconciliation
@@ -35,6 +35,8 @@ from apps.quality.selectors import to_reconciliation
 from apps.tenancy.services.context import require_tenant
 
 BREAKS_KEPT = 200
+PRECISION = 80
+"""Digits of every subtraction here; Python's default of 28 would round sums of DECIMAL(38,10)."""
 _ADDITIVE = ("sum", "count")
 
 
@@ -61,14 +63,20 @@ def compute_verdict(given: ReconciliationInput) -> Verdict:
     difference: count(source) - quarantined - count(target) must be 0, and so for additive control totals. For `min`
     and `max` a differing source value is explained when it is the quarantined rows' own extreme.
     """
+    with localcontext(prec=PRECISION):
+        return _compute(given)
+
+
+def _compute(given: ReconciliationInput) -> Verdict:
     reasons: list[str] = []
     red = False
     missing = given.source.count - given.quarantined - given.target.count
     if abs(missing) > given.count_tolerance:
         red = True
+        where = "missing from" if missing > 0 else "too many in"
         reasons.append(
-            f"{abs(missing)} rows are {'missing from' if missing > 0 else 'too many in'} the target: {given.source.count}"
-            f" read, {given.quarantined} in quarantine, {given.target.count} in the target."
+            f"{abs(missing)} rows are {where} the target: {given.source.count} read,"
+            f" {given.quarantined} in quarantine, {given.target.count} in the target."
         )
     elif missing:
         reasons.append(f"The counts differ by {abs(missing)}, within the tolerance of {given.count_tolerance}.")
@@ -154,7 +162,7 @@ def sign_reconciliation(reconciliation_id: UUID, *, actor: Actor, comment: str =
         comment: why it is accepted; required unless it is green.
 
     Raises:
-        ReconciliationNotFound, ReconciliationSigned: see their messages.
+        ReconciliationNotFound, AlreadySigned: see their messages.
         PersonRequired: an API key or the system tries to sign.
         SelfSignOff: the actor started the run.
         CommentRequired: not green, and no comment.
@@ -164,7 +172,7 @@ def sign_reconciliation(reconciliation_id: UUID, *, actor: Actor, comment: str =
     if row is None:
         raise ReconciliationNotFound(value=reconciliation_id)
     if row.signed_at is not None:
-        raise ReconciliationSigned(f"{row.signed_by_name} signed it on {row.signed_at:%Y-%m-%d %H:%M} UTC.")
+        raise AlreadySigned(f"{row.signed_by_name} signed it on {row.signed_at:%Y-%m-%d %H:%M} UTC.")
     if actor.kind != "user" or actor.id is None:
         raise PersonRequired()
     if row.requested_by == actor.id:

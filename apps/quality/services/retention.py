@@ -30,7 +30,9 @@ def purge_decided_rows(*, older_than_days: int | None = None) -> int:
     Returns:
         Rows removed. Safe to call at any time and to stop in the middle.
     """
-    days = older_than_days if older_than_days is not None else getattr(settings, "QUALITY_RETENTION_DAYS", RETENTION_DAYS)
+    days = (
+        older_than_days if older_than_days is not None else getattr(settings, "QUALITY_RETENTION_DAYS", RETENTION_DAYS)
+    )
     limit = now() - timedelta(days=days)
     decided = QuarantinedRow.objects.filter(
         status__in=[QuarantineStatus.REPLAYED, QuarantineStatus.DISCARDED], decided_at__lt=limit
