@@ -10,4 +10,4 @@ class EngineConfig(AppConfig):
 
     def ready(self) -> None:
         """Register step kinds, programs, permissions and facts for other apps."""
-        return
+        from apps.engine import registration  # noqa: F401 - registers on import

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from apps.core.exceptions import TransientError
@@ -247,7 +247,7 @@ class StepType(ABC):
     still runs: its effects must be idempotent per run and path, or be fenced through the context.
     """
 
-    type: ClassVar[str]
+    type: str
 
     @abstractmethod
     def execute(self, context: StepContext) -> StepOutcome:
@@ -262,7 +262,7 @@ class StepType(ABC):
 class Program(ABC):
     """Plans the steps of one kind of run."""
 
-    type: ClassVar[str]
+    type: str
 
     @abstractmethod
     def plan(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> Sequence[StepSpec]:
@@ -273,8 +273,17 @@ class Program(ABC):
             outputs: output by path of the steps that have succeeded. A plan only ever grows as these do.
         """
 
+    def restarts(self, path: str, error_code: str) -> tuple[str, ...]:
+        """Beginnings of paths whose steps must run anew before `path` is tried again after that transient error.
+
+        Their outputs no longer hold (a snapshot is gone, staged rows are lost). Most errors need none.
+        """
+        del path, error_code
+        return ()
+
     def ended(self, run: RunFacts, *, succeeded: bool) -> None:
         """Called in the transaction that ends the run, for what must change in the same moment."""
+        del run, succeeded
 
     @abstractmethod
     def abandon(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> None:

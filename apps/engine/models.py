@@ -37,7 +37,8 @@ class Run(TenantModel):
     definition_hash = models.CharField(max_length=64)
     parameters = models.JSONField(default=dict, blank=True)
     since = models.CharField(max_length=64, blank=True, default="")
-    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    # NULL, not empty: any number of runs has no key, but a key belongs to one.
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     request_hash = models.CharField(max_length=64, blank=True, default="")
     exclusive = models.BooleanField(default=True, help_text="No second active run of this flow and environment.")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)

@@ -265,7 +265,7 @@ class StartRunSerializer(serializers.Serializer[Any]):
     def validate_version(self, value: object) -> int | str | None:
         """A positive number, `draft`, or nothing."""
         if value is None or value == "draft":
-            return value  # type: ignore[return-value]
+            return value
         if isinstance(value, str) and value.isdecimal():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -57,7 +57,7 @@ class RunFilter(django_filters.FilterSet):
         fields = ["flow", "environment", "status", "kind"]
 
 
-class RunListView(generics.ListAPIView):  # type: ignore[type-arg]
+class RunListView(generics.ListAPIView):
     """Runs, newest first."""
 
     permission_classes = [CanSee]
@@ -133,7 +133,7 @@ class RunLogView(APIView):
         )
 
 
-class RunStepsView(generics.ListAPIView):  # type: ignore[type-arg]
+class RunStepsView(generics.ListAPIView):
     """Every attempt at every step of a run."""
 
     permission_classes = [CanSee]

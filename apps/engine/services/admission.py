@@ -1,4 +1,4 @@
-"""Limits per tenant, flow and connection. Every count is taken under one advisory lock per tenant, never skip-locked."""
+"""Limits per tenant, flow and connection. Counts are taken under one advisory lock per tenant, never skip-locked."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
 from apps.engine.exceptions import DefinitionMismatch, RunNotFound, StepPoisoned
 from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs
+from apps.engine.selectors import highest_attempts
 from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
 from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
@@ -70,7 +71,7 @@ def lock_run(run_id: UUID) -> Run:
     Raises:
         RunNotFound: there is none in this tenant.
     """
-    run = Run.objects.select_for_update().annotate(db_now=Now()).filter(pk=run_id).first()
+    run: Run | None = Run.objects.select_for_update().annotate(db_now=Now()).filter(pk=run_id).first()
     if run is None:
         raise RunNotFound(value=str(run_id))
     return run
@@ -259,11 +260,13 @@ class _Visit:
     def _grow_plan(self) -> None:
         specs = self.plan()
         self.specs = {spec.path: spec for spec in specs}
+        missing = [spec.path for spec in specs if spec.path not in self.by_path]
+        attempts = highest_attempts(self.run.pk) if missing else {}
         fresh = []
         for position, spec in enumerate(specs):
             known = self.by_path.get(spec.path)
             if known is None:
-                fresh.append(_new_step(self.run, spec, position))
+                fresh.append(_new_step(self.run, spec, position, attempts.get(spec.path, 0) + 1))
             elif (known.kind, known.name, known.definition_hash) != (spec.kind, spec.name, spec.definition_hash):
                 raise DefinitionMismatch(
                     f"Step {spec.path} was stored as {known.name!r} with another definition than the flow has now.",
@@ -353,7 +356,7 @@ class _Visit:
             hint_run(self.run)
 
 
-def _new_step(run: Run, spec: StepSpec, position: int, attempt: int = 1) -> StepResult:
+def _new_step(run: Run, spec: StepSpec, position: int, attempt: int) -> StepResult:
     return StepResult(
         run=run,
         path=spec.path,

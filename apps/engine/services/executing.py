@@ -12,7 +12,7 @@ import structlog
 from django.db import transaction
 
 from apps.core.exceptions import PortalError, TransientError
-from apps.engine.choices import StepStatus
+from apps.engine.choices import ENDED_STEP_STATUSES, StepStatus
 from apps.engine.contracts import ResourceBag, StepOutcome
 from apps.engine.exceptions import LeaseLost, RunCancelled, SpillFull, UnexpectedFault
 from apps.engine.models import Run, StepResult
@@ -47,11 +47,12 @@ def work_on_run(run_id: UUID, *, prefer: UUID | None = None) -> int:
         claimed = advance(run_id, claim_as=owner, prefer=prefer)
         while claimed is not None:
             executed += 1
+            step = claimed.step
             try:
                 claimed = _execute(claimed, resources, owner)
             except LeaseLost:
                 # Whoever owns the step now records its outcome. Nothing of ours counts.
-                log.warning("lease_lost", run=str(run_id), step=claimed.step.path, fence=claimed.step.lease_epoch)
+                log.warning("lease_lost", run=str(run_id), step=step.path, fence=step.lease_epoch)
                 claimed = None
     finally:
         resources.close()
@@ -71,7 +72,7 @@ def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str) -> Claime
         # A worker that is told to stop hands its step back at once, instead of letting the lease run out.
         _release(claimed)
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the step's outcome must be recorded
         return _record(claimed, context, owner, error=to_portal_error(error, context))
 
 
@@ -132,6 +133,7 @@ def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[
         return []
     step.status = StepStatus.FAILED
     decision = None
+    program = programs.get(run.kind)
     if isinstance(error, TransientError):
         outputs = {
             known.path: known.output or {}
@@ -139,12 +141,18 @@ def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[
                 run=run, latest=True, status__in=(StepStatus.SUCCEEDED, StepStatus.SKIPPED)
             )
         }
-        specs = {spec.path: spec for spec in programs.get(run.kind).plan(to_facts(run), outputs)}
+        specs = {spec.path: spec for spec in program.plan(to_facts(run), outputs)}
         spec = specs.get(step.path)
         decision = spec.retry.decide(error, step.attempt) if spec is not None else None
     if decision is None:
         return [("error", f"{step.name}: {error.message}", {"code": error.code, "remedy": error.remedy})]
-    next_attempt(step, due_in_s=decision.delay_s)
+    restarted = program.restarts(step.path, error.code)
+    if restarted:
+        _restart_steps(run, step, restarted)
+    if step.path.startswith(restarted):
+        step.latest = False  # the plan makes it anew, with whatever the restarted steps decide
+    else:
+        next_attempt(step, due_in_s=decision.delay_s, status=StepStatus.WAITING if restarted else StepStatus.READY)
     return [
         (
             "warning",
@@ -154,12 +162,23 @@ def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[
     ]
 
 
+def _restart_steps(run: Run, failed: StepResult, beginnings: tuple[str, ...]) -> None:
+    """Take steps out of the plan, so that it makes them anew; who executes one of them now is fenced off."""
+    for step in StepResult.objects.filter(run=run, latest=True).exclude(pk=failed.pk):
+        if not step.path.startswith(beginnings):
+            continue
+        step.latest = False
+        if step.status not in ENDED_STEP_STATUSES:
+            step.status, step.lease_epoch = StepStatus.CANCELLED, step.lease_epoch + 1
+        step.save(update_fields=["latest", "status", "lease_epoch", "updated_at"])
+
+
 def next_attempt(step: StepResult, *, due_in_s: float = 0.0, status: StepStatus = StepStatus.READY) -> StepResult:
     """Close an attempt and open the next one; the caller holds the run's lock and saves the old row's other fields."""
     step.latest = False
     step.save(update_fields=["latest", "updated_at"])
     now = step.ended_at or step.created_at
-    return StepResult.objects.create(
+    created: StepResult = StepResult.objects.create(
         run_id=step.run_id,
         path=step.path,
         attempt=step.attempt + 1,
@@ -172,6 +191,7 @@ def next_attempt(step: StepResult, *, due_in_s: float = 0.0, status: StepStatus 
         status=status,
         due_at=now + timedelta(seconds=due_in_s),
     )
+    return created
 
 
 def _release(claimed: ClaimedStep) -> None:

@@ -274,7 +274,7 @@ def _pin(request: StartRequest) -> _Pinned:
 def _find_repeat(request: StartRequest) -> Run | None:
     if not request.idempotency_key:
         return None
-    known = Run.objects.filter(idempotency_key=request.idempotency_key).first()
+    known: Run | None = Run.objects.filter(idempotency_key=request.idempotency_key).first()
     if known is not None and known.request_hash != request.request_hash:
         raise IdempotencyConflict(field="idempotency_key", value=request.idempotency_key)
     return known
@@ -321,8 +321,7 @@ def _explain(error: IntegrityError, run: Run) -> Exception:
         active = Run.objects.filter(
             flow_id=run.flow_id, environment_id=run.environment_id, status__in=ACTIVE_RUN_STATUSES, exclusive=True
         ).first()
-        facts = {"run_id": str(active.pk)} if active is not None else {}
-        return RunAlreadyActive(**facts)
+        return RunAlreadyActive(run_id=str(active.pk) if active is not None else None)
     if name == "engine_run_idempotency_key":
         return IdempotencyConflict(
             "Another request with this key is being started at this moment.",

@@ -37,7 +37,7 @@ UPDATE engine_run r SET
 FROM (SELECT {sums} FROM engine_stepresult WHERE run_id = %(run)s AND latest AND id <> %(step)s) o
 WHERE r.id = %(run)s
 RETURNING r.status
-""".format(
+""".format(  # noqa: S608 - made of constants
     totals=",\n  ".join(f"{name} = %({name})s + coalesce(o.{name}, 0)" for name in COUNTERS),
     sums=", ".join(f"sum((stats->>'{name}')::bigint) AS {name}" for name in COUNTERS),
 )

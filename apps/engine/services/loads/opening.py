@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -87,10 +88,12 @@ def plan_load(context: StepContext, definition: FlowDefinition) -> StepOutcome:
         source_totals=None if drift.decisions else _source_totals(source, definition, entity, range_, snapshot),
         allow_empty=definition.load.allow_empty,
     )
-    obstacle = find_obstacle(context, plan, definition, source, target)
+    obstacle = find_obstacle(plan, mapping, entity, source, target)
     if obstacle is None:
-        plan = LoadPlan.from_json({**plan.to_json(), "pushdown": True})
+        plan = replace(plan, pushdown=True, partitions=(Partition().to_json(),))
         context.log("info", "Source and target are one database: the mapping runs inside it.")
+    elif obstacle:
+        context.log("info", f"Source and target are one database, but {obstacle}; the rows pass through the worker.")
     context.stats.estimate_rows = plan.estimate_rows
     return StepOutcome(output={"plan": plan.to_json(), "drift": drift.to_json()}, detail=_describe(plan))
 
@@ -177,9 +180,8 @@ def _visible_schema(entity: EntitySchema, drift: DriftReport) -> Schema:
     casts = _casts(drift)
     fields = [Field(item.name, casts.get(item.name, item.type), item.nullable) for item in entity.fields]
     known = {field.name for field in fields}
-    for decision in drift.decisions:
-        if decision.column not in known and decision.expected_type is not None:
-            fields.append(Field(decision.column, decision.expected_type, True))
+    gone = [item for item in drift.decisions if item.column not in known and item.expected_type is not None]
+    fields += [Field(item.column, str(item.expected_type), True) for item in gone]
     return Schema(tuple(fields))
 
 

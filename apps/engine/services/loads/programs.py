@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from apps.connectors.exceptions import SnapshotGone, StagingLost
 from apps.engine.contracts import NO_RETRY, Program, RetryPolicy, RunFacts, StepSpec
 from apps.engine.services.loads.connections import drop_staging
 from apps.engine.services.loads.plans import CHECKPOINT, FINISH, OPEN, PUSHDOWN, RECONCILE, LoadPlan, part_path
 from apps.quality.services.quarantine import release_replayed
 
+PARTS = "load/part["
 LOAD_RETRY = RetryPolicy(max_attempts=4, base_s=1.0, cap_s=30.0)
 
 
@@ -73,6 +75,14 @@ class LoadProgram(Program):
             StepSpec(RECONCILE, "load.reconcile", "Reconcile", {}, (FINISH,), connections, LOAD_RETRY),
             StepSpec(CHECKPOINT, "load.checkpoint", "Remember the position", {}, (RECONCILE,), (), NO_RETRY),
         ]
+
+    def restarts(self, path: str, error_code: str) -> tuple[str, ...]:
+        """Blocks of two snapshots do not fit together; staged rows that are lost must be staged again."""
+        if error_code == SnapshotGone.code:
+            return (OPEN, PARTS)
+        if error_code == StagingLost.code:
+            return (PARTS, PUSHDOWN)
+        return ()
 
     def abandon(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> None:
         """Drop the run's staging area."""

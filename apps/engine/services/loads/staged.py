@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.connectors.base import ConnectorBase, Writer
 from apps.connectors.choices import Disposition
 from apps.connectors.contracts import StatsRequest, WriteResult
+from apps.connectors.exceptions import NotSupported
 from apps.engine.contracts import RunFacts
 from apps.engine.services.loads.controls import target_controls
 from apps.engine.services.loads.plans import LoadPlan
@@ -20,12 +21,13 @@ def staged_totals(
     An upsert leaves unchanged rows alone, so that the target's rows "of this run" are not all rows of the load; the
     staged ones are.
     """
-    ask = getattr(writer, "staged_stats", None)
     controls = target_controls(definition, [item["name"] for item in plan.target_fields])
-    if ask is None or controls is None:
+    if controls is None or not results.staged_rows:
         return None
-    found: dict[str, str | None] = ask(results.staged, controls)
-    return found
+    try:
+        return writer.staged_stats(results.staged, controls)
+    except NotSupported:
+        return None
 
 
 def target_totals(
