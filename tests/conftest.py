@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
@@ -35,7 +36,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """After the test database is made: provision the two tenants, once, committed."""
     from apps.access.contracts import Actor
     from apps.tenancy.services.tenants import provision_tenant
+    from tests.processes import database_url
 
+    # The tenants' analytics schemas live in the throw-away database, not in the one that it was named after.
+    settings.WAREHOUSE_URL = settings.DATABASE_URL = database_url()
     with django_db_blocker.unblock():
         cache.clear()
         connection.set_schema_to_public()

@@ -11,4 +11,6 @@ VAULT_KEYS = VAULT_KEYS or {"dev": "ZGV2LW9ubHktdmF1bHQta2V5LW9mLTMyLWJ5dGVzISE=
 ALLOWED_HOSTS = [*ALLOWED_HOSTS, "localhost", ".localhost", "127.0.0.1"]
 # The demo's ERP runs on this machine.
 EGRESS_ALLOW_PRIVATE = EGRESS_ALLOW_PRIVATE or ["127.0.0.0/8:*", "[::1]/128:*"]
+# Static files are served from where they lie; only production collects them.
 WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = None

@@ -122,7 +122,10 @@ def _flatten(details: Any, path: str = "") -> list[Problem]:
     found: list[Problem] = []
     if isinstance(details, dict):
         for name, inner in details.items():
-            inner_path = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
+            if isinstance(name, int):
+                inner_path = f"{path}[{name}]"
+            else:
+                inner_path = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
             found += _flatten(inner, inner_path)
     elif isinstance(details, list):
         leaf = all(isinstance(inner, dict) and "message" in inner and "code" in inner for inner in details)
