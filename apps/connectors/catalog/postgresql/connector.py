@@ -114,3 +114,6 @@ class PostgresConnector(SqlConnector):
             connect_timeout_s=float(config.get("connect_timeout_s") or self.context.connect_timeout_s),
             statement_timeout_s=float(config.get("statement_timeout_s") or self.context.statement_timeout_s),
         )
+
+
+CONNECTOR = PostgresConnector

@@ -62,3 +62,6 @@ class WarehouseConnector(SqlConnector):
         run.step("Sign in", log_in)
         run.step("Write tables", write)
         return run.result("The warehouse is ready.")
+
+
+CONNECTOR = WarehouseConnector
