@@ -6,6 +6,7 @@ On a terminal one live line names everything in progress; elsewhere (CI, a pipe)
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _HEARTBEAT_S = 20.0
 _CODES = {
     "bold": "1",
@@ -67,6 +69,11 @@ def paint(text: str, *styles: str) -> str:
     if not styles or not uses_colour():
         return text
     return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def strip_styles(text: str) -> str:
+    """`text` without colours and other terminal styles."""
+    return _STYLE.sub("", text)
 
 
 def format_elapsed(seconds: float) -> str:

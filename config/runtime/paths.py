@@ -13,6 +13,7 @@ SECRETS = RUN / "secrets.env"
 REQUIREMENTS = ROOT / "requirements"
 FRONTEND = ROOT / "frontend_host"
 STATIC_MFE = ROOT / "static" / "mfe"
+STATIC_COLLECTED = ROOT / "staticfiles"
 CACHE = ROOT / ".cache"
 
 
@@ -21,6 +22,8 @@ def ensure_run_directory(run: Path = RUN) -> Path:
     run.mkdir(parents=True, exist_ok=True)
     run.chmod(0o711)
     (run / "logs").mkdir(exist_ok=True)
+    # Collected static files exist in production only, but the file server warns about a missing folder.
+    STATIC_COLLECTED.mkdir(exist_ok=True)
     return run
 
 

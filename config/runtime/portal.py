@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.runtime import database, frontend
-from config.runtime.console import Failure, console, format_elapsed, paint
+from config.runtime.console import Failure, console, format_elapsed, paint, strip_styles
 from config.runtime.environment import build_portal_environment, ensure_secrets
 from config.runtime.failures import check_free_space
 from config.runtime.paths import LOGS, ROOT, RUN, VENV_PYTHON, ensure_run_directory
@@ -120,7 +120,12 @@ def build_programs(env: Mapping[str, str], host: str, port: int) -> list[Program
         ("beat", "yellow", (*celery, "beat", "--loglevel", "WARNING", "--pidfile=")),
         ("relay", "bright_magenta", (python, "manage.py", "run_relay")),
     ]
-    return [Program(name=name, argv=argv, env=env, cwd=ROOT, colour=colour) for name, colour, argv in commands]
+    # Beat writes a line for every ring, each few seconds; only its troubles are worth a terminal.
+    levels = {"beat": {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")}}
+    return [
+        Program(name=name, argv=argv, env={**env, **levels.get(name, {})}, cwd=ROOT, colour=colour)
+        for name, colour, argv in commands
+    ]
 
 
 async def _run(host: str, port: int) -> int:
@@ -265,8 +270,4 @@ def _read_port() -> int:
 
 
 def _width(text: str) -> int:
-    plain = text
-    while "\x1b[" in plain:
-        head, _, rest = plain.partition("\x1b[")
-        plain = head + rest.partition("m")[2]
-    return len(plain)
+    return len(strip_styles(text))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from config.runtime.console import Failure, console, paint
+from config.runtime.console import Failure, console, paint, strip_styles, uses_colour
 from config.runtime.processes import ProcessRegistry, die_with_parent, read_lines, signal_group
 
 _NAME_WIDTH = 14
@@ -239,7 +239,7 @@ class Supervisor:
 def format_log_line(name: str, line: str, colour: str) -> str:
     """A log line behind its coloured program name; errors and warnings stand out."""
     head = paint(f"{name:<{_NAME_WIDTH}}│", colour)
-    text = line
+    text = line if uses_colour() else strip_styles(line)
     if "\x1b[" not in line:
         lowered = line[:120].lower()
         if any(word in lowered for word in ("error", "critical", "fatal", "traceback")):

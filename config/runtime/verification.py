@@ -16,7 +16,7 @@ from pathlib import Path
 
 from config.runtime import frontend, postgres
 from config.runtime.browser import ensure_chromium, has_browser_tests
-from config.runtime.console import Failure, console, format_elapsed, paint
+from config.runtime.console import Failure, console, format_elapsed, paint, strip_styles
 from config.runtime.environment import build_portal_environment, ensure_secrets
 from config.runtime.failures import check_free_space
 from config.runtime.paths import FRONTEND, LOGS, ROOT, VENV, ensure_run_directory
@@ -37,7 +37,6 @@ _PREFIX = "portal-test-"
 _TEST_BYTES = 1_500_000_000
 _NO_TESTS_COLLECTED = 5
 _SHOWN_LINES = 120
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
@@ -214,7 +213,7 @@ async def _run_pytest(
             empty.append(name)
             continue
         report.closing_lines.append(closing)
-        note = _ANSI.sub("", closing).strip("= ")
+        note = strip_styles(closing).strip("= ")
         elapsed_s = asyncio.get_running_loop().time() - clock
         report.results.append(CheckResult(name, status == 0, elapsed_s, note))
     if len(empty) == len(runs):
@@ -237,7 +236,7 @@ def _print_report(report: Report) -> None:
 
 
 def _last_words(output: str) -> str:
-    lines = [_ANSI.sub("", line).strip() for line in output.splitlines()]
+    lines = [strip_styles(line).strip() for line in output.splitlines()]
     return next((line for line in reversed(lines) if line), "")[:80]
 
 
