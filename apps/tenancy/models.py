@@ -141,6 +141,9 @@ class Tenant(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    # Read by django-tenants' delete signal: a schema goes by `drop_tenant` only, never with its row.
+    auto_drop_schema = False
+
     class Meta:
         ordering = ["slug"]
         constraints = [

@@ -12,6 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models, transaction
+from django.db.utils import ProgrammingError
 
 from apps.access.models import Role, User
 from apps.tenancy.contracts import Scope, current_scope
@@ -113,7 +114,9 @@ def test_set_schema_of_django_tenants_gets_the_role_too(acme: Tenant) -> None:
         connection.set_schema_to_public()
 
 
-@pytest.mark.parametrize("name", ["t-acme", 't"; drop', "pg catalog", "T_acme", "", "a" * 42, "t_acme, public", "t_é", "t_acme\n"])
+@pytest.mark.parametrize(
+    "name", ["t-acme", 't"; drop', "pg catalog", "T_acme", "", "a" * 42, "t_acme, public", "t_é", "t_acme\n"]
+)
 def test_scope_refuses_names_that_are_no_plain_identifiers(name: str) -> None:
     with pytest.raises(ValueError, match="Invalid"):
         Scope(name)
@@ -128,12 +131,16 @@ def test_owner_context_keeps_the_login_role(acme: Tenant) -> None:
 
 
 def test_rollback_returns_session_and_next_query_is_right(acme: Tenant) -> None:
-    with tenant_context(acme):
-        with pytest.raises(RuntimeError), transaction.atomic():
+    def work() -> None:
+        with transaction.atomic():
             with public_context():
                 assert whoami()[0] == "public"
             assert whoami() == (acme.schema_name, acme.db_role)
             raise RuntimeError
+
+    with tenant_context(acme):
+        with pytest.raises(RuntimeError):
+            work()
         assert whoami() == (acme.schema_name, acme.db_role)
 
 
@@ -149,11 +156,13 @@ def test_savepoint_rollback_does_not_leave_the_inner_tenant(acme: Tenant, globex
 
 
 def test_failed_statement_inside_savepoint_keeps_tenant(acme: Tenant, globex: Tenant) -> None:
+    def work() -> None:
+        with transaction.atomic(), connection.cursor() as cursor, tenant_context(globex):
+            cursor.execute("SELECT * FROM no_such_table")
+
     with tenant_context(acme):
-        with pytest.raises(Exception, match="does not exist"), transaction.atomic():
-            with connection.cursor() as cursor:
-                with tenant_context(globex):
-                    cursor.execute("SELECT * FROM no_such_table")
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            work()
         assert whoami() == (acme.schema_name, acme.db_role)
 
 

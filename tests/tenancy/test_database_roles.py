@@ -124,7 +124,9 @@ def test_login_role_without_createrole_gets_one_clear_error(
     try:
         monkeypatch.setitem(connection.settings_dict, "USER", weak)
         connection.close()
-        stranger = Tenant(slug="weakling", schema_name="t_weakling", db_role="r_weakling", warehouse_schema="w_weakling")
+        stranger = Tenant(
+            slug="weakling", schema_name="t_weakling", db_role="r_weakling", warehouse_schema="w_weakling"
+        )
         with pytest.raises(RoleRightsMissing) as caught:
             ensure_role(stranger)
         assert weak in caught.value.message

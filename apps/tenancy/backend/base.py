@@ -32,8 +32,9 @@ class DatabaseWrapper(upstream.DatabaseWrapper):
 
     @property
     def tenant(self) -> Any:
-        """Tenant of the current scope; None in public."""
-        return current_scope.get().tenant
+        """Tenant of the current scope; in public a stand-in that knows its schema's name, as django-tenants has it."""
+        scope = current_scope.get()
+        return scope.tenant or upstream.FakeTenant(scope.schema_name)
 
     @tenant.setter
     def tenant(self, _value: Any) -> None:
