@@ -68,7 +68,7 @@ def load_catalog() -> list[ConnectorType]:
     """Every connector of the catalog folder, by folder name.
 
     Raises:
-        ManifestInvalid: a manifest is broken, or its module names no connector class as `CONNECTOR`.
+        ManifestInvalid: a manifest is broken, or its module has not exactly one connector class.
     """
     return [load_connector(folder) for folder in sorted(CATALOG_ROOT.iterdir()) if (folder / "manifest.json").is_file()]
 
@@ -81,10 +81,14 @@ def load_connector(folder: Path) -> ConnectorType:
     """
     manifest = build_manifest(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
     module = importlib.import_module(f"{catalog.__name__}.{folder.name}.{Path(manifest.main).stem}")
-    connector_class = getattr(module, "CONNECTOR", None)
-    if not (inspect.isclass(connector_class) and issubclass(connector_class, ConnectorBase)):
-        raise ManifestInvalid(f"{folder.name}/{manifest.main} does not name its connector class as CONNECTOR.")
-    return ConnectorType(manifest, connector_class)
+    classes = {
+        member
+        for _name, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, ConnectorBase) and member.__module__ == module.__name__ and not inspect.isabstract(member)
+    }
+    if len(classes) != 1:
+        raise ManifestInvalid(f"{folder.name}/{manifest.main} has {len(classes)} connector classes, not one.")
+    return ConnectorType(manifest, classes.pop())
 
 
 def manifest_document(manifest: Manifest) -> dict[str, Any]:

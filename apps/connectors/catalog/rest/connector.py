@@ -283,6 +283,3 @@ def _compatible(actual: EntityField, wanted: EntityField) -> bool:
     return (wanted.type.startswith(("STRUCT", "JSON")) and actual.type.startswith("STRUCT")) or (
         wanted.type.endswith("[]") and actual.type.endswith("[]")
     )
-
-
-CONNECTOR = RestConnector
