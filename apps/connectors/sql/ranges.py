@@ -101,7 +101,9 @@ def find_watermark(session: Session, described: Described, source: sql.Composabl
         "(SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
         " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND xact_start IS NOT NULL), "
         "(SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()), "
-        "pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), now(), "
+        # Rows of other users are blank for an account that may not see them.
+        "NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "            AND backend_type IS NULL), now(), "
         "(SELECT coalesce((SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'), 'UTC'))"
     ).fetchone()
     top = session.execute(sql.SQL("SELECT max({}) FROM {} AS t").format(sql.Identifier("t", column), source)).fetchone()

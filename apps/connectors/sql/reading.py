@@ -68,8 +68,6 @@ def plan_column(name: str, native: str, alias: str = "t") -> ReadColumn:
         if shape is not None and precision <= SAFE_DIGITS and shape.scale >= 0:
             return ReadColumn(name, type_, sql.SQL("numeric_send({})").format(column), _wire_decimal(precision, scale))
         return ReadColumn(name, type_, sql.SQL("{}::text").format(column), _text_decimal(precision, scale))
-    if type_ == "UUID":
-        return ReadColumn(name, type_, sql.SQL("uuid_send({})").format(column), _uuid)
     if type_ == "DATE":
         return ReadColumn(name, type_, column, _infinite(pa.date32(), np.int32, EPOCH_DAYS, INT32_MAX))
     if type_.startswith("TIMESTAMP"):
@@ -83,6 +81,7 @@ def plan_column(name: str, native: str, alias: str = "t") -> ReadColumn:
         return ReadColumn(name, type_, sql.SQL("{}::bigint").format(column), _as_it_is)
     if type_ in PLAIN or native.split("(", 1)[0] in TEXT_TYPES:
         return ReadColumn(name, type_, column, _as_it_is)
+    # A UUID travels as text, as everywhere in the data plane.
     return ReadColumn(name, type_, sql.SQL("{}::text").format(column), _as_it_is)
 
 
@@ -211,10 +210,6 @@ def _as_it_is(array: pa.Array) -> tuple[pa.Array, Mask | None]:
     if isinstance(array, pa.ExtensionArray) and array.type.extension_name == "arrow.opaque":
         return array.storage, None
     return array, None
-
-
-def _uuid(array: pa.Array) -> tuple[pa.Array, Mask | None]:
-    return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16))), None
 
 
 def _wire_decimal(precision: int, scale: int) -> Decoder:
