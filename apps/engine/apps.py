@@ -10,4 +10,7 @@ class EngineConfig(AppConfig):
 
     def ready(self) -> None:
         """Register step kinds, programs, permissions and facts for other apps."""
-        from apps.engine import registration  # noqa: F401 - registers on import
+        from apps.engine import (
+            registration,  # noqa: F401 - registers on import
+            tasks,  # noqa: F401 - the web process rings by task name, and no worker loads them there
+        )

@@ -12,25 +12,25 @@ from apps.engine.services.sweeping import collect_garbage_everywhere, sweep_ever
 from apps.tenancy.celery import TenantTask
 
 
-@shared_task(base=TenantTask, name="engine.advance", queue="control")
+@shared_task(base=TenantTask, name="engine.advance")
 def advance_run(run_id: str) -> None:
     """Look at a run and schedule what follows."""
     advance(UUID(run_id))
 
 
-@shared_task(base=TenantTask, name="engine.execute_step", queue="loads")
+@shared_task(base=TenantTask, name="engine.execute_step")
 def execute_step(run_id: str, step_id: str) -> None:
     """Claim the step if it is still to be had, execute it, and go on with what becomes ready."""
     work_on_run(UUID(run_id), prefer=UUID(step_id))
 
 
-@shared_task(name="engine.sweep", queue="control")
+@shared_task(name="engine.sweep")
 def sweep() -> None:
     """Ring for runs that nobody has looked at in time, in every tenant."""
     sweep_everywhere()
 
 
-@shared_task(name="engine.collect_garbage", queue="control")
+@shared_task(name="engine.collect_garbage")
 def collect_garbage() -> None:
     """Release what ended runs still hold (staging areas, replayed rows), in every tenant."""
     collect_garbage_everywhere()
