@@ -9,10 +9,11 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from config.runtime import frontend, postgres
 from config.runtime.browser import ensure_chromium, has_browser_tests
@@ -37,6 +38,7 @@ _PREFIX = "portal-test-"
 _TEST_BYTES = 1_500_000_000
 _NO_TESTS_COLLECTED = 5
 _SHOWN_LINES = 120
+_BUILD = "front end build"
 
 
 @dataclass
@@ -121,17 +123,19 @@ async def _check_everything(
         if with_browser:
             env["CHROMIUM_PATH"] = str(await asyncio.to_thread(ensure_chromium))
 
-    lanes = [serve(), prepare_browser()]
+    lanes: list[Coroutine[Any, Any, Any]] = [serve(), prepare_browser()]
     if not selection and not fast:
         lanes += [_check_code(report, env), _check_frontend(report)]
     elif with_browser:
-        lanes.append(_build_frontend())
+        lanes.append(_build_frontend(report))
     await run_together(*lanes)
 
     marks, paths = split_marks(selection or ["tests"])
     without_browser = "not browser and not slow" if fast else "not browser"
     runs = [("pytest", ["-n", "2", "--dist", "loadgroup", "-m", f"{marks}{without_browser}", *paths])]
-    if with_browser:
+    if with_browser and any(result.name == _BUILD and not result.passed for result in report.results):
+        report.results.append(CheckResult("pytest (browser)", False, 0.0, "not run: the front end is not built"))
+    elif with_browser:
         runs.append(("pytest (browser)", ["-m", f"{marks}browser", *paths]))
     await _run_pytest(report, runs, env, directory)
 
@@ -154,18 +158,34 @@ async def _check_code(report: Report, env: Mapping[str, str]) -> None:
 
 
 async def _check_frontend(report: Report) -> None:
-    await _build_frontend()
+    if not await _build_frontend(report):
+        return
     env = frontend.build_node_environment()
-    with console.phase("npm packages") as phase:
-        await frontend.ensure_packages(lambda text: setattr(phase, "note", text))
     for name, script in (("front end lint", "lint"), ("front end types", "typecheck"), ("front end tests", "test")):
         await _check(report, name, frontend.npm("run", script), env, cwd=FRONTEND)
 
 
-async def _build_frontend() -> None:
-    with console.phase("Front end build") as phase:
+async def _build_frontend(report: Report) -> bool:
+    """Packages and build, as one check: when it fails, the checks that need no pages still run."""
+    phase = console.start_phase(_BUILD)
+    failure: Failure | None = None
+    try:
+        await frontend.ensure_packages(lambda text: setattr(phase, "note", text))
         built = await frontend.ensure_build(lambda text: setattr(phase, "note", text))
         phase.note = "built" if built else "unchanged"
+    except Failure as error:
+        failure = error
+    except BaseException:
+        console.end_phase(phase, "stopped")
+        raise
+    console.end_phase(phase, "failed" if failure else "done")
+    if failure:
+        console.fail(failure)
+    note = failure.message if failure else phase.note
+    report.results.append(CheckResult(_BUILD, failure is None, phase.elapsed_s, note))
+        CheckResult(_BUILD, failure is None, phase.elapsed_s, failure.message if failure else phase.note)
+    )
+    return failure is None
 
 
 async def _check(
