@@ -183,8 +183,6 @@ async def _build_frontend(report: Report) -> bool:
         console.fail(failure)
     note = failure.message if failure else phase.note
     report.results.append(CheckResult(_BUILD, failure is None, phase.elapsed_s, note))
-        CheckResult(_BUILD, failure is None, phase.elapsed_s, failure.message if failure else phase.note)
-    )
     return failure is None
 
 
