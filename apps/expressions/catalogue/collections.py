@@ -235,7 +235,7 @@ FUNCTIONS = (
     _json(
         "json_type",
         "json_type(json [, path])",
-        "Kind of the value: OBJECT, ARRAY, VARCHAR, UBIGINT, …",
+        "Kind of the value, such as OBJECT, ARRAY, VARCHAR or UBIGINT.",
         """json_type('[1]')""",
         "ARRAY",
         args=(1, 2),

@@ -9,7 +9,7 @@ from apps.expressions.tree import Call, Number
 CATEGORY = "Text"
 # What the engine's trim() removes: the Unicode space separators (category Zs), no tabs or line ends.
 SPACES = "U&' \\00A0\\1680\\2000\\2001\\2002\\2003\\2004\\2005\\2006\\2007\\2008\\2009\\200A\\202F\\205F\\3000'"
-UTF8 = 'COLLATE "pg_c_utf8"'  # simple case mapping code point by code point, as the engine does
+UTF8 = 'COLLATE "pg_c_utf8"'  # case mapping code point by code point, as the engine does
 
 
 def _positive(position: int):  # type: ignore[no-untyped-def]
@@ -36,7 +36,7 @@ FUNCTIONS = (
         "upper('eur')",
         "EUR",
         args=(1, 1),
-        postgres=f"upper({{0}} {UTF8})",
+        postgres=f"replace(upper({{0}} {UTF8}), 'ß', 'ẞ')",
         pg_args=("text",),
     ),
     _text(

@@ -24,6 +24,7 @@ from apps.expressions.services.postgres_types import (
     filled,
     is_literal,
     postgres_type,
+    reads_alike,
 )
 from apps.expressions.services.rendering import quote_text
 from apps.expressions.services.rules import COMPARISONS
@@ -157,6 +158,10 @@ class PostgresEmitter(Emitter):
     def _compare(self, op: str, left: Node, right: Node) -> Value:
         a, b = self.types[left], self.types[right]
         families = {a.family, b.family} - {"null"}
+        if "double" in families and families <= {"double", "integer", "decimal"}:
+            pair = [self._simple(self.emit(left)), self._simple(self.emit(right))]
+            sql = f"({double(pair[0].sql, a)} {op} {double(pair[1].sql, b)})"
+            return Value(sql, level_of(pair), faults_of(pair))
         if families and not ((len(families) == 1 and families <= {
             "integer", "decimal", "boolean", "date", "timestamp", "timestamptz", "uuid", "text", "double", "time"
         }) or families in ({"integer", "decimal"}, {"date", "timestamp"})):  # fmt: skip
@@ -170,7 +175,7 @@ class PostgresEmitter(Emitter):
         """A text literal next to a date or number is read as one."""
         for text, other, swapped in ((right, left, False), (left, right, True)):
             target = self.types[other]
-            if isinstance(text, Text) and target.family in {"date", "timestamp", "integer", "decimal", "uuid"}:
+            if isinstance(text, Text) and reads_alike(text.value, target):
                 literal = Value(f"CAST({quote_text(text.value)} AS {postgres_type(target)})", 0)
                 values = [self.emit(other), literal]
                 first, second = (literal, values[0]) if swapped else (values[0], literal)
@@ -221,6 +226,9 @@ class PostgresEmitter(Emitter):
             return Value(f"({double(left.sql, a)} / NULLIF({double(right.sql, b)}, 0))", level, faults)
         if not {a.family, b.family} <= {"integer", "decimal"} or result is None:
             raise NotPushable(f"{a} {op} {b} is not the same in PostgreSQL.")
+        if op == "%" and result.family == "integer":  # the engine has no room for the quotient that belongs to it
+            low = INTEGERS[result.kind][1]
+            faults = (*faults, Fault(RowCode.OVERFLOW, f"({left.sql} = {low} AND {right.sql} = -1)", level))
         numbers = f"{left.sql}::numeric", f"NULLIF({right.sql}, 0)::numeric"
         sql = f"div({numbers[0]}, {numbers[1]})" if op == "//" else f"({numbers[0]} % {numbers[1]})"
         return self._bounded(self._kept(sql, level, ()), result, faults)

@@ -27,6 +27,10 @@ _DATE, _TIME = r"\d{4}-\d{2}-\d{2}", r" \d{2}:\d{2}:\d{2}(\.\d{1,6})?"
 _LITERALS = {
     "DATE": re.compile(_DATE),
     "TIMESTAMP": re.compile(f"{_DATE}({_TIME})?"),
+    "INTEGER": re.compile(r"-?\d{1,9}"),
+    "BIGINT": re.compile(r"-?\d{1,18}"),
+    "DECIMAL": re.compile(r"-?\d{1,18}(\.\d{1,18})?"),
+    "UUID": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     "TIMESTAMPTZ": re.compile(rf"{_DATE}{_TIME}[+-]\d{{2}}(:\d{{2}})?"),
 }
 ORDERED = {"<", "<=", ">", ">="}
@@ -50,10 +54,15 @@ def postgres_type(source: SqlType) -> str:
     return name
 
 
+def reads_alike(text: str, target: SqlType) -> bool:
+    """Whether both sides read this text as the same value of the type: one plain form each, nothing clever."""
+    pattern = _LITERALS.get(target.kind)
+    return pattern is not None and bool(pattern.fullmatch(text))
+
+
 def is_literal(node: Cast) -> bool:
-    """A date or instant written out in the one form that both sides read alike."""
-    pattern = _LITERALS.get(parse_type(node.type).kind)
-    return pattern is not None and isinstance(node.operand, Text) and bool(pattern.fullmatch(node.operand.value))
+    """A date, instant or number written out as text."""
+    return isinstance(node.operand, Text) and reads_alike(node.operand.value, parse_type(node.type))
 
 
 def filled(template: str, args: list[str]) -> str:

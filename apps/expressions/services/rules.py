@@ -5,9 +5,9 @@ from __future__ import annotations
 from apps.expressions.catalogue import FUNCTIONS
 from apps.expressions.choices import Code
 from apps.expressions.contracts import Problem
-from apps.expressions.exceptions import EvaluationFailed
+from apps.expressions.exceptions import EvaluationFailed, EvaluationMemory, EvaluationTimeout
 from apps.expressions.services.binding import Names, Types, Unresolved
-from apps.expressions.services.rendering import outside_lambdas, quote_text
+from apps.expressions.services.rendering import assemble, call_sql, outside_lambdas, quote_text
 from apps.expressions.services.sandbox import thread_sandbox
 from apps.expressions.tree import (
     Between,
@@ -73,8 +73,24 @@ def _call(node: Call, types: Types) -> list[Problem]:
         return _division(node, "%", node.args[0], node.args[1], types)
     if node.name == "if":
         return _booleans(node.args[:1], types, "if()")
+    if node.name.startswith("regexp_"):
+        return _pattern(node)
     if node.name == "nullif":
         return _comparison(node, node.args[0], node.args[1], types)
+    return []
+
+
+def _pattern(node: Call) -> list[Problem]:
+    """A pattern is tried on an empty text now: some functions look at it only when a row comes."""
+    rest = [arg for arg in node.args[1:] if isinstance(arg, Text | Number)]
+    args = ["''", *(assemble(arg, str) for arg in rest)] if len(rest) == len(node.args) - 1 else []
+    tried = call_sql(node, args) if args else f"regexp_matches('', {assemble(node.args[1], str)})"
+    try:
+        thread_sandbox().rows(f"SELECT {tried}", 1.0)
+    except (EvaluationFailed, EvaluationTimeout, EvaluationMemory) as error:
+        why = error.message.split(": ", 1)[-1]
+        span = (node.args[1].start, node.args[1].end)
+        return [Problem(f"The pattern is not possible: {why}.", Code.TYPE_MISMATCH, "error", *span)]
     return []
 
 
