@@ -386,12 +386,19 @@ def exclusive(session: Session, table: sql.Identifier, oid_of: str, *, terminate
             if attempt == 2:
                 raise
             if terminate:
-                session.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s::regclass AND granted "
-                    "AND pid <> pg_backend_pid()",
-                    (oid_of,),
-                )
+                _end_others(session, oid_of)
     yield
+
+
+def _end_others(session: Session, table: str) -> None:
+    """End the sessions that hold a lock on our staging table. The right to do so is the log-in's, not the role's."""
+    with session.transaction(force_rollback=True):
+        session.execute("SET LOCAL ROLE NONE")
+        session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s::regclass AND granted "
+            "AND pid <> pg_backend_pid()",
+            (table,),
+        )
 
 
 def _until_end(pending: queue.Queue[pa.RecordBatch | None], stopped: threading.Event) -> Iterator[pa.RecordBatch]:
