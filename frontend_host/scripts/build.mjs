@@ -1,7 +1,17 @@
 // Builds every unit into static/mfe with content-hashed names and writes static/mfe/manifest.json last, so that a
 // server that reads the manifest never meets a missing file. `--watch` builds again what changed.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, watch, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { join, relative, sep } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "vite";
@@ -123,7 +133,9 @@ async function buildAll(units) {
   const built = [];
   for (const unit of units) built.push(await buildUnit(unit));
   const manifest = writeManifest(built);
-  console.log(`built ${units.length} units, release ${manifest.release}, in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  console.log(
+    `built ${units.length} units, release ${manifest.release}, in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  );
   return built;
 }
 

@@ -5,7 +5,9 @@ import { fileURLToPath } from "node:url";
 
 const [document] = process.argv.slice(2);
 if (!document || !existsSync(document)) {
-  console.error("Give the OpenAPI document: `python manage.py spectacular --file openapi.json --format openapi-json`, then");
+  console.error(
+    "Give the OpenAPI document: `python manage.py spectacular --file openapi.json --format openapi-json`, then",
+  );
   console.error("`npm run generate:api -- openapi.json`.");
   process.exit(1);
 }

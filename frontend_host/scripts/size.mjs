@@ -9,7 +9,11 @@ const manifest = JSON.parse(readFileSync(join(outDir, "manifest.json"), "utf8"))
 const kb = (files) => files.reduce((sum, file) => sum + manifest.sizes[file].gzip, 0) / 1024;
 const rows = [
   ["shell with React, components and client", kb(manifest.shell.preload), BUDGET_KB.shell],
-  ...manifest.remotes.map((remote) => [`remote ${remote.id}`, kb(remote.chunks.map((chunk) => chunk.file)), BUDGET_KB.remote]),
+  ...manifest.remotes.map((remote) => [
+    `remote ${remote.id}`,
+    kb(remote.chunks.map((chunk) => chunk.file)),
+    BUDGET_KB.remote,
+  ]),
 ];
 
 let failed = false;

@@ -80,7 +80,8 @@ export class Http {
       request.onload = () => {
         const body = parseJson(request.responseText);
         if (request.status >= 200 && request.status < 300) resolve(body as T);
-        else reject(new ApiError(request.status, (body as ProblemBody) ?? {}, request.getResponseHeader("x-request-id")));
+        else
+          reject(new ApiError(request.status, (body as ProblemBody) ?? {}, request.getResponseHeader("x-request-id")));
       };
       signal?.addEventListener("abort", () => request.abort(), { once: true });
       const form = new FormData();

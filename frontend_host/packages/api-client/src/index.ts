@@ -12,11 +12,6 @@ export function createApi(options: HttpOptions): Api {
   return createResources(new Http(options));
 }
 
-/** Rows of an answer that is either a cursor page or, for short lists, a bare array. */
-export function rowsOf<T>(answer: { results: T[] } | T[]): T[] {
-  return Array.isArray(answer) ? answer : answer.results;
-}
-
 /** Display name of a person who is given by name or as an object. */
 export function nameOf(person: string | { name: string } | null | undefined): string {
   return (typeof person === "string" ? person : person?.name) || "";

@@ -16,11 +16,11 @@ export function createResources(http: Http) {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Connection>>("/connections", query, call),
       get: (id: string, call?: CallOptions) => http.get<T.Connection>(`/connections/${enc(id)}`, {}, call),
       create: (body: T.ConnectionInput) => http.post<T.Connection>("/connections", body),
-      update: (id: string, body: T.ConnectionInput | { archived: boolean }) =>
-        http.patch<T.Connection>(`/connections/${enc(id)}`, body),
+      update: (id: string, body: T.ConnectionInput) => http.patch<T.Connection>(`/connections/${enc(id)}`, body),
       archive: (id: string) => http.delete(`/connections/${enc(id)}`),
+      restore: (id: string) => http.post<T.Connection>(`/connections/${enc(id)}/restore`),
       check: (id: string, call?: CallOptions) => http.post<T.CheckResult>(`/connections/${enc(id)}/check`, {}, call),
-      checkDraft: (body: T.ConnectionInput, call?: CallOptions) =>
+      checkDraft: (body: T.ConnectionInput & { connection?: string }, call?: CallOptions) =>
         http.post<T.CheckResult>("/connections/check", body, call),
       entities: (id: string, query: Query, call?: CallOptions) =>
         http.get<Page<T.EntityRef>>(`/connections/${enc(id)}/entities`, query, call),
@@ -31,7 +31,7 @@ export function createResources(http: Http) {
       upload: (id: string, file: File, options: UploadOptions) =>
         http.upload<T.Upload>(`/connections/${enc(id)}/uploads`, file, options),
       uploads: (id: string, call?: CallOptions) =>
-        http.get<Page<T.Upload> | T.Upload[]>(`/connections/${enc(id)}/uploads`, {}, call),
+        http.get<Page<T.Upload>>(`/connections/${enc(id)}/uploads`, {}, call),
     },
     flows: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Flow>>("/flows", query, call),
@@ -39,7 +39,7 @@ export function createResources(http: Http) {
       create: (body: { name: string; description?: string; draft: unknown }) => http.post<T.Flow>("/flows", body),
       update: (
         id: string,
-        body: { name?: string; description?: string; draft?: unknown; expected_revision: number },
+        body: { name?: string; description?: string; draft?: unknown; expected_revision?: number },
         call?: CallOptions,
       ) => http.patch<T.Flow>(`/flows/${enc(id)}`, body, call),
       archive: (id: string) => http.delete(`/flows/${enc(id)}`),
@@ -62,22 +62,14 @@ export function createResources(http: Http) {
     },
     expressions: {
       check: (
-        body: { expression: string; schema: { name: string; type: string; nullable: boolean }[]; target_type?: string },
+        body: { expression: string; schema: T.Column[]; mapped?: T.Column[]; target_type?: string },
         call?: CallOptions,
       ) => http.post<T.ExpressionCheck>("/expressions/check", body, call),
-      evaluate: (
-        body: {
-          expressions: { name: string; expression: string }[];
-          schema: { name: string; type: string; nullable: boolean }[];
-          rows: T.Row[];
-        },
-        call?: CallOptions,
-      ) => http.post<T.Evaluation>("/expressions/evaluate", body, call),
       functions: (call?: CallOptions) =>
         http.get<{ results: T.ExpressionFunction[] }>("/expressions/functions", {}, call),
     },
     environments: {
-      list: (call?: CallOptions) => http.get<Page<T.Environment> | T.Environment[]>("/environments", {}, call),
+      list: (call?: CallOptions) => http.get<Page<T.Environment>>("/environments", {}, call),
       update: (slug: string, body: Partial<T.Environment>) =>
         http.patch<T.Environment>(`/environments/${enc(slug)}`, body),
       bindings: (slug: string, call?: CallOptions) =>
@@ -85,9 +77,9 @@ export function createResources(http: Http) {
       setBindings: (slug: string, body: Record<string, string | null>) =>
         http.put<Record<string, string | null>>(`/environments/${enc(slug)}/bindings`, body),
       variables: (slug: string, call?: CallOptions) =>
-        http.get<Page<T.Variable> | T.Variable[]>(`/environments/${enc(slug)}/variables`, {}, call),
-      setVariables: (slug: string, body: T.Variable[]) =>
-        http.put<Page<T.Variable> | T.Variable[]>(`/environments/${enc(slug)}/variables`, body),
+        http.get<T.Variables>(`/environments/${enc(slug)}/variables`, {}, call),
+      setVariables: (slug: string, body: T.Variables) =>
+        http.put<T.Variables>(`/environments/${enc(slug)}/variables`, body),
     },
     runs: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Run>>("/runs", query, call),
@@ -104,9 +96,9 @@ export function createResources(http: Http) {
       correct: (id: string, corrected: T.Row, note: string) =>
         http.patch<T.QuarantinedRow>(`/quarantine/${enc(id)}`, { corrected, note }),
       replay: (body: { ids?: string[]; run?: string; flow?: string }) => http.post<T.Run>("/quarantine/replay", body),
-      discard: (ids: string[], reason: string) => http.post<unknown>("/quarantine/discard", { ids, reason }),
-      summary: (query: Query, call?: CallOptions) =>
-        http.get<{ by_rule: { rule: string; count: number }[]; total: number }>("/quarantine/summary", query, call),
+      discard: (ids: string[], reason: string) =>
+        http.post<{ discarded: number }>("/quarantine/discard", { ids, reason }),
+      summary: (query: Query, call?: CallOptions) => http.get<T.QuarantineSummary>("/quarantine/summary", query, call),
     },
     reconciliations: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Reconciliation>>("/reconciliations", query, call),
@@ -121,7 +113,8 @@ export function createResources(http: Http) {
     },
     roles: {
       list: (call?: CallOptions) => http.get<Page<T.Role>>("/roles", { limit: 200 }, call),
-      create: (body: { name: string; slug?: string; description?: string; permissions: string[] }) => http.post<T.Role>("/roles", body),
+      create: (body: { name: string; slug?: string; description?: string; permissions: string[] }) =>
+        http.post<T.Role>("/roles", body),
       update: (slug: string, body: { name?: string; permissions?: string[] }) =>
         http.patch<T.Role>(`/roles/${enc(slug)}`, body),
       remove: (slug: string) => http.delete(`/roles/${enc(slug)}`),

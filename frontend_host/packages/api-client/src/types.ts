@@ -120,6 +120,7 @@ export interface Upload {
   path: string;
   size_bytes: number;
   entity: string;
+  uploaded_at: string;
 }
 
 export interface FlowVersion {
@@ -145,6 +146,9 @@ export interface Flow {
   slug: string;
   description: string;
   kind: string;
+  source: { connection: string; entity: string } | null;
+  target: { connection: string; entity: string } | null;
+  /** Left out of lists. */
   draft: JsonObject;
   draft_revision: number;
   draft_problems_count: number;
@@ -168,7 +172,9 @@ export interface DefinitionProblem {
 export interface Validation {
   valid: boolean;
   problems: DefinitionProblem[];
-  fields: { target: string; type: string; columns?: string[] }[];
+  fields: { target: string; type: string; columns: string[]; expression_type: string | null; nullable: boolean }[];
+  source_known: "live" | "cached" | "contract" | "unknown";
+  source_fields: Column[];
 }
 
 export interface RowError {
@@ -181,7 +187,8 @@ export interface RowError {
 export interface Preview {
   source_fields: { name: string; type: string }[];
   target_fields: { name: string; type: string }[];
-  rows: { source: Row; target: Row; accepted: boolean; errors: RowError[] }[];
+  rows: { source: Row; target: Row; accepted: boolean; filtered: boolean; errors: RowError[]; warnings: string[] }[];
+  problems: DefinitionProblem[];
 }
 
 export interface Suggestion {
@@ -204,11 +211,20 @@ export interface ExpressionCheck {
   type: string | null;
   nullable: boolean | null;
   columns: string[];
-  problems: { message: string; code: string; severity: "error" | "warning"; start: number; end: number; hint?: string | null }[];
+  problems: {
+    message: string;
+    code: string;
+    severity: "error" | "warning";
+    start: number;
+    end: number;
+    hint?: string | null;
+  }[];
 }
 
-export interface Evaluation {
-  rows: { values: Row; errors: { name: string; code: string; message: string }[] }[];
+export interface Column {
+  name: string;
+  type: string;
+  nullable: boolean;
 }
 
 export interface ExpressionFunction {
@@ -223,8 +239,13 @@ export interface ExpressionFunction {
 export interface Environment {
   slug: string;
   name: string;
-  description?: string;
-  [extra: string]: unknown;
+  description: string;
+  position: number;
+  protected: boolean;
+}
+
+export interface Variables {
+  variables: Variable[];
 }
 
 export interface Variable {
@@ -253,6 +274,7 @@ export interface Control {
   name: string;
   source: string | null;
   target: string | null;
+  quarantined: string | null;
   difference: string | null;
   tolerance: string | null;
   ok: boolean;
@@ -264,10 +286,22 @@ export interface Reconciliation {
   source?: { count?: number | string; totals?: Record<string, string> };
   target?: { count?: number | string; totals?: Record<string, string> };
   controls?: Control[];
-  breaks?: unknown;
+  breaks?: Break[];
+  breaks_total?: number;
+  quarantined?: number;
+  reasons?: string[];
   signed_by?: string | { name: string } | null;
   signed_at?: string | null;
   comment?: string | null;
+}
+
+/** One key on which the two sides disagree. */
+export interface Break {
+  key: Record<string, string>;
+  kind: string;
+  control: string | null;
+  source: string | null;
+  target: string | null;
 }
 
 export interface Run {
@@ -314,7 +348,6 @@ export interface QuarantinedRow {
   id: string;
   run_id: string;
   flow_id: string;
-  flow?: { id: string; name: string };
   row_id: string | number;
   source_position?: unknown;
   payload: Row;
@@ -323,8 +356,15 @@ export interface QuarantinedRow {
   corrected: Row | null;
   replay_run_id: string | null;
   note: string | null;
-  decided_at?: string | null;
+  decided_by: { id: string | null; name: string } | null;
+  decided_at: string | null;
   created_at: string;
+}
+
+export interface QuarantineSummary {
+  by_rule: { rule: string; count: number }[];
+  by_status: Record<string, number>;
+  total: number;
 }
 
 export interface Role {

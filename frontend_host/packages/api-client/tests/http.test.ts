@@ -23,13 +23,20 @@ test("problem+json becomes an ApiError with code, remedy and problems", async ()
       detail: "The flow is not valid.",
       code: "integrations.definition_invalid",
       remedy: "Mend the fields.",
-      problems: [{ path: "nodes.map.fields.0.expression", code: "unknown_column", message: "No such column", start: 0, end: 3 }],
+      problems: [
+        { path: "nodes.map.fields.0.expression", code: "unknown_column", message: "No such column", start: 0, end: 3 },
+      ],
     },
     { "x-request-id": "req-1" },
   );
   const error = await http.post("/flows/1/publish", {}).catch((caught: unknown) => caught as ApiError);
   expect(error).toBeInstanceOf(ApiError);
-  expect(error).toMatchObject({ status: 422, code: "integrations.definition_invalid", remedy: "Mend the fields.", requestId: "req-1" });
+  expect(error).toMatchObject({
+    status: 422,
+    code: "integrations.definition_invalid",
+    remedy: "Mend the fields.",
+    requestId: "req-1",
+  });
   expect((error as ApiError).messagesByPath()).toEqual({ "nodes.map.fields.0.expression": "No such column" });
 });
 
@@ -39,7 +46,11 @@ test("an HTML answer of a proxy still gives a readable error", async () => {
 });
 
 test("a lost network is an ApiError that may be tried again", async () => {
-  const http = new Http({ baseUrl: "", csrfToken: () => "", fetch: (() => Promise.reject(new TypeError("x"))) as never });
+  const http = new Http({
+    baseUrl: "",
+    csrfToken: () => "",
+    fetch: (() => Promise.reject(new TypeError("x"))) as never,
+  });
   await expect(http.get("/runs")).rejects.toMatchObject({ code: "network.unreachable", isTransient: true });
 });
 

@@ -72,7 +72,8 @@ export interface FlowDefinition {
 
 type Json = Record<string, unknown>;
 
-const record = (value: unknown): Json => (value && typeof value === "object" && !Array.isArray(value) ? (value as Json) : {});
+const record = (value: unknown): Json =>
+  value && typeof value === "object" && !Array.isArray(value) ? (value as Json) : {};
 const list = (value: unknown): Json[] => (Array.isArray(value) ? (value as Json[]) : []);
 const text = (value: unknown, fallback = ""): string => (typeof value === "string" ? value : fallback);
 
@@ -150,7 +151,11 @@ export function toJson(flow: FlowDefinition): Json {
       {
         id: "map",
         kind: "map",
-        config: { fields: flow.fields, filter: flow.filter?.trim() ? flow.filter : null, validations: flow.validations },
+        config: {
+          fields: flow.fields,
+          filter: flow.filter?.trim() ? flow.filter : null,
+          validations: flow.validations,
+        },
       },
       { id: "target", kind: "target", config: { ...flow.target } },
     ],

@@ -21,9 +21,18 @@ export function updateField(flow: FlowDefinition, at: number, change: Partial<Ma
   };
 }
 
-export function insertField(flow: FlowDefinition, field: Partial<MappedField>, at = flow.fields.length): FlowDefinition {
+export function insertField(
+  flow: FlowDefinition,
+  field: Partial<MappedField>,
+  at = flow.fields.length,
+): FlowDefinition {
   const complete: MappedField = {
-    target: field.target ?? freshName(flow.fields.map((one) => one.target), "field"),
+    target:
+      field.target ??
+      freshName(
+        flow.fields.map((one) => one.target),
+        "field",
+      ),
     type: field.type ?? "VARCHAR",
     expression: field.expression ?? "",
     nullable: field.nullable ?? true,
@@ -81,7 +90,10 @@ export function updateRule(flow: FlowDefinition, at: number, change: Partial<Val
 }
 
 export function addRule(flow: FlowDefinition): FlowDefinition {
-  const id = freshName(flow.validations.map((rule) => rule.id), "rule");
+  const id = freshName(
+    flow.validations.map((rule) => rule.id),
+    "rule",
+  );
   const rule: ValidationRule = { id, expression: "", message: "", field: null, severity: "quarantine" };
   return { ...flow, validations: [...flow.validations, rule] };
 }

@@ -55,17 +55,26 @@ export function placeOf(path: string, flow: FlowDefinition): ProblemPlace {
   if (parts[0] === "load") return { area: "load", part: parts[1] ?? "" };
   const controls = after("controls");
   if (controls) {
-    const index = indexOf(flow.reconciliation.controls.map((one) => one.name), controls[0]);
+    const index = indexOf(
+      flow.reconciliation.controls.map((one) => one.name),
+      controls[0],
+    );
     return index < 0 ? { area: "flow" } : { area: "control", index, part: controls[1] ?? "" };
   }
   const validations = after("validations");
   if (validations) {
-    const index = indexOf(flow.validations.map((one) => one.id), validations[0]);
+    const index = indexOf(
+      flow.validations.map((one) => one.id),
+      validations[0],
+    );
     if (index >= 0) return { area: "validation", index, part: validations[1] ?? "expression" };
   }
   const fields = after("fields");
   if (fields) {
-    const index = indexOf(flow.fields.map((one) => one.target), fields[0]);
+    const index = indexOf(
+      flow.fields.map((one) => one.target),
+      fields[0],
+    );
     if (index >= 0) return { area: "field", index, part: fields[1] ?? "expression" };
   }
   if (parts.includes("filter")) return { area: "filter" };

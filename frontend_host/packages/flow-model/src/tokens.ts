@@ -8,7 +8,9 @@ export interface Token {
 }
 
 const KEYWORDS = new Set(
-  "and or not is null true false case when then else end in between like ilike as cast try_cast interval date timestamp distinct from".split(" "),
+  "and or not is null true false case when then else end in between like ilike as cast try_cast interval date timestamp distinct from".split(
+    " ",
+  ),
 );
 
 const PATTERN =
@@ -80,14 +82,18 @@ export interface Completion {
 
 /** The word before the caret, where completion starts. */
 export function wordBefore(source: string, caret: number): { word: string; start: number } {
-  const match = /[A-Za-z_][\w$]*$/.exec(source.slice(0, caret));
+  const match = /(?:mapped\.)?[A-Za-z_][\w$]*$|mapped\.$/.exec(source.slice(0, caret));
   return match ? { word: match[0], start: caret - match[0].length } : { word: "", start: caret };
 }
 
 /** True when the caret is inside a string, where nothing is completed. */
 export function isInsideString(source: string, caret: number): boolean {
   return tokenize(source).some(
-    (token) => token.kind === "string" && token.start < caret && caret < token.start + token.text.length + 1 && !(caret === token.start + token.text.length && token.text.length > 1 && token.text.endsWith("'")),
+    (token) =>
+      token.kind === "string" &&
+      token.start < caret &&
+      caret < token.start + token.text.length + 1 &&
+      !(caret === token.start + token.text.length && token.text.length > 1 && token.text.endsWith("'")),
   );
 }
 
@@ -96,6 +102,7 @@ export function findCompletions(
   word: string,
   columns: readonly { name: string; type: string }[],
   functions: readonly { name: string; signature: string }[],
+  mapped: readonly { name: string; type: string }[] = [],
   limit = 8,
 ): Completion[] {
   const needle = word.toLowerCase();
@@ -109,10 +116,22 @@ export function findCompletions(
     const order = rank(name);
     if (order >= 0) found.push({ order, item: { label: name, insert: quoteName(name), detail: type, kind: "column" } });
   }
+  for (const { name, type } of mapped) {
+    const label = `mapped.${name}`;
+    const order = needle.startsWith("mapped.") ? rank(label) : rank(name);
+    if (order >= 0)
+      found.push({
+        order: order + 0.25,
+        item: { label, insert: `mapped.${quoteName(name)}`, detail: type, kind: "column" },
+      });
+  }
   for (const { name, signature } of functions) {
     const order = rank(name);
     if (order >= 0)
-      found.push({ order: order + 0.5, item: { label: name, insert: `${name}(`, detail: signature, kind: "function" } });
+      found.push({
+        order: order + 0.5,
+        item: { label: name, insert: `${name}(`, detail: signature, kind: "function" },
+      });
   }
   return found
     .filter(({ item }) => item.label.toLowerCase() !== needle || item.kind === "function")

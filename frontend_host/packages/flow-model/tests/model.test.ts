@@ -19,17 +19,21 @@ import {
   removeField,
   startHistory,
   toggleKey,
-  tokenize,
   toJson,
+  tokenize,
   undo,
   updateField,
 } from "../src";
 
-const base = createDefinition({ connection: "erp", entity: "public.invoices" }, { connection: "warehouse", entity: "invoices" });
-const flow = insertField(
-  insertField(base, { target: "invoice_id", type: "BIGINT", expression: "id" }),
-  { target: "total", type: "DECIMAL(18,2)", expression: "total" },
+const base = createDefinition(
+  { connection: "erp", entity: "public.invoices" },
+  { connection: "warehouse", entity: "invoices" },
 );
+const flow = insertField(insertField(base, { target: "invoice_id", type: "BIGINT", expression: "id" }), {
+  target: "total",
+  type: "DECIMAL(18,2)",
+  expression: "total",
+});
 
 test("a definition survives the way to JSON and back", () => {
   const edited = addRule(toggleKey(flow, 0));
@@ -112,12 +116,19 @@ test("problems carry the name of their row, errors first", () => {
 
 test("doubled and missing targets are found without the server", () => {
   const bad = insertField(insertField(flow, { target: "TOTAL" }), { target: "" });
-  expect(findLocalProblems(bad).map((problem) => problem.code)).toEqual(["local.target_doubled", "local.target_missing"]);
+  expect(findLocalProblems(bad).map((problem) => problem.code)).toEqual([
+    "local.target_doubled",
+    "local.target_missing",
+  ]);
 });
 
 test("tokens cover the source exactly", () => {
   const source = "CASE WHEN lower(trim(\"Name\")) = 'o''x' THEN 1.5e3 ELSE NULL END -- why\n || §";
-  expect(tokenize(source).map((token) => token.text).join("")).toBe(source);
+  expect(
+    tokenize(source)
+      .map((token) => token.text)
+      .join(""),
+  ).toBe(source);
   expect(tokenize("lower(name)")[0]!.kind).toBe("function");
   expect(tokenize("x and (y)")[2]!.kind).toBe("keyword");
 });
@@ -129,7 +140,14 @@ test("a problem underlines exactly its characters", () => {
 });
 
 test("completion prefers columns that start with the word", () => {
-  const found = findCompletions("to", [{ name: "total", type: "D" }, { name: "auto", type: "V" }], [{ name: "to_date", signature: "s" }]);
+  const found = findCompletions(
+    "to",
+    [
+      { name: "total", type: "D" },
+      { name: "auto", type: "V" },
+    ],
+    [{ name: "to_date", signature: "s" }],
+  );
   expect(found.map((one) => one.label)).toEqual(["total", "to_date", "auto"]);
   expect(found[1]!.insert).toBe("to_date(");
 });
@@ -141,7 +159,12 @@ test("nothing is completed inside a string", () => {
 });
 
 test("names that are not plain words are quoted", () => {
-  expect([quoteName("total"), quoteName("Invoice No"), quoteName("end"), quoteName('a"b')]).toEqual(["total", '"Invoice No"', '"end"', '"a""b"']);
+  expect([quoteName("total"), quoteName("Invoice No"), quoteName("end"), quoteName('a"b')]).toEqual([
+    "total",
+    '"Invoice No"',
+    '"end"',
+    '"a""b"',
+  ]);
 });
 
 test("an edit while saving is saved afterwards, and a conflict waits for a decision", () => {

@@ -100,7 +100,10 @@ export function findContractBreach(value: unknown): string | null {
 }
 
 /** The remote whose route is the longest prefix of `pathname`, or null. */
-export function findRemote<T extends Pick<RemoteManifest, "routes">>(remotes: readonly T[], pathname: string): T | null {
+export function findRemote<T extends Pick<RemoteManifest, "routes">>(
+  remotes: readonly T[],
+  pathname: string,
+): T | null {
   let best: T | null = null;
   let length = -1;
   for (const remote of remotes) {

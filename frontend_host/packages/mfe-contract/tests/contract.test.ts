@@ -18,5 +18,7 @@ test("a route matches whole segments only", () => {
 test("a module without a lifecycle is named", () => {
   const lifecycle = async () => {};
   expect(findContractBreach({ bootstrap: lifecycle, mount: lifecycle, update: lifecycle })).toContain("unmount");
-  expect(findContractBreach({ bootstrap: lifecycle, mount: lifecycle, update: lifecycle, unmount: lifecycle })).toBeNull();
+  expect(
+    findContractBreach({ bootstrap: lifecycle, mount: lifecycle, update: lifecycle, unmount: lifecycle }),
+  ).toBeNull();
 });

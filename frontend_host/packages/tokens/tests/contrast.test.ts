@@ -28,8 +28,9 @@ const pairs: [ColorToken, ColorToken, number][] = [
   ["bad", "surface", 3],
 ];
 
-test.each(
-  (["light", "dark"] as ThemeName[]).flatMap((theme) => pairs.map((pair) => [theme, ...pair] as const)),
-)("%s: %s on %s reaches %d", (theme, front, back, least) => {
-  expect(contrastRatio(designTokens[theme][front], designTokens[theme][back])).toBeGreaterThanOrEqual(least);
-});
+test.each((["light", "dark"] as ThemeName[]).flatMap((theme) => pairs.map((pair) => [theme, ...pair] as const)))(
+  "%s: %s on %s reaches %d",
+  (theme, front, back, least) => {
+    expect(contrastRatio(designTokens[theme][front], designTokens[theme][back])).toBeGreaterThanOrEqual(least);
+  },
+);

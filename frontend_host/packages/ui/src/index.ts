@@ -3,11 +3,27 @@ export { Link } from "./actions/Link";
 export { Menu, type MenuItem } from "./actions/Menu";
 export { type Column, DataTable, Pager } from "./data/DataTable";
 export { isNumericType, Value, ValueGrid } from "./data/ValueGrid";
-export { Empty, ErrorNotice, ErrorState, Notice, ResourceView, Skeleton, TableSkeleton, toMessage } from "./feedback/states";
+export {
+  Empty,
+  ErrorNotice,
+  ErrorState,
+  Notice,
+  ResourceView,
+  Skeleton,
+  TableSkeleton,
+  toMessage,
+} from "./feedback/states";
 export { Progress, StatusBadge } from "./feedback/status";
-export { Checkbox, Field, type Option, SearchInput, Select, TextArea, TextInput } from "./forms/fields";
-export { formatBytes, formatCompact, formatCount, formatDecimal, formatDuration, isDecimalType } from "./format/numbers";
+export {
+  formatBytes,
+  formatCompact,
+  formatCount,
+  formatDecimal,
+  formatDuration,
+  isDecimalType,
+} from "./format/numbers";
 export { formatDateTime, formatRelative, Time } from "./format/Time";
+export { Checkbox, Field, type Option, SearchInput, Select, TextArea, TextInput } from "./forms/fields";
 export { useAction } from "./hooks/useAction";
 export { type PagedResource, type Resource, usePages, useResource } from "./hooks/useResource";
 export { Icon, type IconName, isIconName } from "./layout/Icon";

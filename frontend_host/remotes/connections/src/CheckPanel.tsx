@@ -25,31 +25,47 @@ export function CheckPanel({ result, busy, at, onCheck }: CheckPanelProps) {
         {busy && !result ? (
           <Skeleton lines={4} />
         ) : !result ? (
-          <p className="small soft">The test opens the connection, signs in and reads the catalogue. Nothing is changed there.</p>
+          <p className="small soft">
+            The test opens the connection, signs in and reads the catalogue. Nothing is changed there.
+          </p>
         ) : (
-          <>
-            <Notice tone={result.ok ? "ok" : "bad"} title={result.ok ? "The connection works." : result.message}>
-              {!result.ok && result.remedy}
-              {at && <span className="muted xs"> <Time value={at} relative /></span>}
-            </Notice>
-            <ol className="check-steps">
-              {result.steps.map((step) => (
-                <li key={step.name}>
-                  <span className={step.ok ? "ok" : "bad"}>
-                    <Icon name={step.ok ? "check" : "close"} />
-                  </span>
-                  <div>
-                    <span className="strong">{step.name.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase())}</span>
-                    <span className="sr">{step.ok ? " passed" : " failed"}</span>
-                    <p>{step.message}</p>
-                  </div>
-                  {step.duration_ms != null && <span className="muted xs num">{formatDuration(step.duration_ms)}</span>}
-                </li>
-              ))}
-            </ol>
-          </>
+          <CheckSteps result={result} at={at} />
         )}
       </div>
     </Card>
+  );
+}
+
+/** The outcome, and each step with what it found. */
+export function CheckSteps({ result, at }: { result: CheckResult; at?: string | null }) {
+  return (
+    <>
+      <Notice tone={result.ok ? "ok" : "bad"} title={result.ok ? "The connection works." : result.message}>
+        {!result.ok && result.remedy}
+        {at && (
+          <span className="muted xs">
+            {" "}
+            <Time value={at} relative />
+          </span>
+        )}
+      </Notice>
+      <ol className="check-steps">
+        {result.steps.map((step) => (
+          <li key={step.name}>
+            <span className={step.ok ? "ok" : "bad"}>
+              <Icon name={step.ok ? "check" : "close"} />
+            </span>
+            <div>
+              <span className="strong">
+                {step.name.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase())}
+              </span>
+              <span className="sr">{step.ok ? " passed" : " failed"}</span>
+              <p>{step.message}</p>
+            </div>
+            {step.duration_ms != null && <span className="muted xs num">{formatDuration(step.duration_ms)}</span>}
+          </li>
+        ))}
+      </ol>
+    </>
   );
 }

@@ -1,10 +1,23 @@
-import type { Connection, Connector, JsonObject } from "@portal/api-client";
+import type { CheckResult, Connection, Connector, JsonObject } from "@portal/api-client";
 import { ApiError } from "@portal/api-client";
-import { Button, Card, ErrorNotice, Facts, Field, ResourceView, TextInput, useAction, useCan, useMfe, useResource } from "@portal/ui";
+import {
+  Button,
+  Card,
+  ErrorNotice,
+  Facts,
+  Field,
+  ResourceView,
+  TextInput,
+  useAction,
+  useCan,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
-import { findMistakes, secretsOf, withoutEmpty } from "./form/schema";
+import { CheckSteps } from "./CheckPanel";
 import { SchemaForm } from "./form/SchemaForm";
 import { SecretFields } from "./form/SecretFields";
+import { findMistakes, secretsOf, withoutEmpty } from "./form/schema";
 
 interface Props {
   connection: Connection;
@@ -47,13 +60,32 @@ function EditForm({ connection, connector, onSaved }: Props & { connector: Conne
   const [config, setConfig] = useState<JsonObject>(connection.config);
   const [secrets, setSecrets] = useState<Record<string, string | null>>({});
   const [errors, setErrors] = useState<Record<string, string>>({});
+  const [result, setResult] = useState<CheckResult | null>(null);
   const save = useAction();
-  const submit = async () => {
+  const check = useAction();
+  const changed = Object.fromEntries(Object.entries(secrets).filter(([, value]) => value === null || value));
+  const isComplete = (): boolean => {
     const mistakes = findMistakes(connector.configuration, config);
     if (!name.trim()) mistakes.name = "Give the connection a name.";
     setErrors(mistakes);
-    if (Object.keys(mistakes).length) return;
-    const changed = Object.fromEntries(Object.entries(secrets).filter(([, value]) => value === null || value));
+    return Object.keys(mistakes).length === 0;
+  };
+  const tryOut = async () => {
+    if (!isComplete()) return;
+    setResult(null);
+    // Secrets that were not typed again are taken from the saved connection, by the server.
+    const answer = await check.run(() =>
+      api.connections.checkDraft({
+        connection: connection.id,
+        connector: connector.id,
+        config: withoutEmpty(config),
+        secrets: changed,
+      }),
+    );
+    if (answer) setResult(answer);
+  };
+  const submit = async () => {
+    if (!isComplete()) return;
     const saved = await save.run(() =>
       api.connections
         .update(connection.id, {
@@ -85,12 +117,22 @@ function EditForm({ connection, connector, onSaved }: Props & { connector: Conne
       </Field>
       <SchemaForm schema={connector.configuration} values={config} errors={errors} onChange={setConfig} />
       {maySecrets && (
-        <SecretFields secrets={secretsOf(connector)} stored={connection.secrets_set} values={secrets} errors={errors} onChange={setSecrets} />
+        <SecretFields
+          secrets={secretsOf(connector)}
+          stored={connection.secrets_set}
+          values={secrets}
+          errors={errors}
+          onChange={setSecrets}
+        />
       )}
-      <ErrorNotice error={save.error} />
+      <ErrorNotice error={save.error ?? check.error} />
+      {result && <CheckSteps result={result} />}
       <div className="row">
         <Button type="submit" tone="primary" busy={save.busy}>
           Save
+        </Button>
+        <Button icon="plug" busy={check.busy} onClick={tryOut}>
+          Test these settings
         </Button>
       </div>
     </form>

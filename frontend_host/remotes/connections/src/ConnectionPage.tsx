@@ -1,5 +1,19 @@
 import type { Connection } from "@portal/api-client";
-import { Button, Empty, Page, ResourceView, StatusBadge, type TabItem, Tabs, useAction, useCan, useConfirm, useMfe, useQueryParams, useResource } from "@portal/ui";
+import {
+  Button,
+  Empty,
+  Page,
+  ResourceView,
+  StatusBadge,
+  type TabItem,
+  Tabs,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  useQueryParams,
+  useResource,
+} from "@portal/ui";
 import { CheckPanel } from "./CheckPanel";
 import { ConfigurationCard } from "./ConfigurationCard";
 import { EntityBrowser } from "./EntityBrowser";
@@ -9,7 +23,9 @@ type Tab = "browse" | "settings";
 
 export function ConnectionPage({ id }: { id: string }) {
   const { api, navigate, notify } = useMfe();
-  const connection = useResource(`connection ${id}`, (call) => api.connections.get(id, call), { live: [`connection:${id}`] });
+  const connection = useResource(`connection ${id}`, (call) => api.connections.get(id, call), {
+    live: [`connection:${id}`],
+  });
   const mayEdit = useCan("connection:edit");
   const mayUse = useCan("connection:use");
   const confirm = useConfirm();
@@ -40,7 +56,7 @@ export function ConnectionPage({ id }: { id: string }) {
       action: {
         label: "Undo",
         run: () => {
-          api.connections.update(id, { archived: false }).then(
+          api.connections.restore(id).then(
             () => notify({ tone: "ok", title: `${row.name} is back.` }),
             (error: Error) => notify({ tone: "bad", title: "It could not be restored.", detail: error.message }),
           );
@@ -81,7 +97,14 @@ export function ConnectionPage({ id }: { id: string }) {
       }
     >
       <ResourceView resource={connection}>
-        {(row) => <ConnectionBody connection={row} onSaved={connection.set} checking={check.busy} onCheck={mayUse ? runCheck : undefined} />}
+        {(row) => (
+          <ConnectionBody
+            connection={row}
+            onSaved={connection.set}
+            checking={check.busy}
+            onCheck={mayUse ? runCheck : undefined}
+          />
+        )}
       </ResourceView>
     </Page>
   );
@@ -104,10 +127,22 @@ function ConnectionBody({ connection, checking, onSaved, onCheck }: BodyProps) {
   const tab: Tab = params.get("tab") === "settings" ? "settings" : "browse";
   return (
     <>
-      <Tabs label="Parts" items={tabs} value={tab} onChange={(key) => setParams({ tab: key === "browse" ? null : key })} />
+      <Tabs
+        label="Parts"
+        items={tabs}
+        value={tab}
+        onChange={(key) => setParams({ tab: key === "browse" ? null : key })}
+      />
       {tab === "browse" ? (
         <>
-          {connection.status === "failing" && <CheckPanel result={connection.last_check} busy={checking} at={connection.last_checked_at} onCheck={onCheck} />}
+          {connection.status === "failing" && (
+            <CheckPanel
+              result={connection.last_check}
+              busy={checking}
+              at={connection.last_checked_at}
+              onCheck={onCheck}
+            />
+          )}
           {connection.connector === "files" && mayUse && <UploadCard connection={connection} />}
           {mayUse ? (
             <EntityBrowser connection={connection} />
@@ -120,7 +155,12 @@ function ConnectionBody({ connection, checking, onSaved, onCheck }: BodyProps) {
       ) : (
         <div className="wizard">
           <ConfigurationCard key={connection.updated_at} connection={connection} onSaved={onSaved} />
-          <CheckPanel result={connection.last_check} busy={checking} at={connection.last_checked_at} onCheck={onCheck} />
+          <CheckPanel
+            result={connection.last_check}
+            busy={checking}
+            at={connection.last_checked_at}
+            onCheck={onCheck}
+          />
         </div>
       )}
     </>

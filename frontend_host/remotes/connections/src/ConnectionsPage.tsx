@@ -24,11 +24,9 @@ export function ConnectionsPage() {
   const mayEdit = useCan("connection:edit");
   const [params, setParams] = useQueryParams();
   const search = params.get("search") ?? "";
-  const connections = usePages(
-    search,
-    (cursor, call) => api.connections.list({ search, cursor, limit: 25 }, call),
-    { live: ["connections"] },
-  );
+  const connections = usePages(search, (cursor, call) => api.connections.list({ search, cursor, limit: 25 }, call), {
+    live: ["connections"],
+  });
   const columns: Column<Connection>[] = [
     {
       key: "name",
@@ -41,7 +39,11 @@ export function ConnectionsPage() {
         </span>
       ),
     },
-    { key: "connector", title: "Connector", render: (row) => <>{row.connector}{row.builtin && <span className="muted"> · built in</span>}</> },
+    {
+      key: "connector",
+      title: "Connector",
+      render: (row) => (row.builtin ? `${row.connector} · built in` : row.connector),
+    },
     { key: "slug", title: "Slot", render: (row) => <code>{row.slug}</code> },
     { key: "status", title: "Status", render: (row) => <StatusBadge status={row.status} /> },
     {

@@ -1,12 +1,27 @@
 import type { CheckResult, Connector, JsonObject } from "@portal/api-client";
 import { ApiError } from "@portal/api-client";
-import { Button, Card, Empty, ErrorNotice, Field, Notice, Page, ResourceView, TextInput, useAction, useCan, useMfe, useQueryParams, useResource } from "@portal/ui";
+import {
+  Button,
+  Card,
+  Empty,
+  ErrorNotice,
+  Field,
+  Notice,
+  Page,
+  ResourceView,
+  TextInput,
+  useAction,
+  useCan,
+  useMfe,
+  useQueryParams,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
 import { CheckPanel } from "./CheckPanel";
 import { ConnectorGlyph } from "./ConnectorGlyph";
-import { defaultsOf, findMistakes, secretsOf, withoutEmpty } from "./form/schema";
 import { SchemaForm } from "./form/SchemaForm";
 import { SecretFields } from "./form/SecretFields";
+import { defaultsOf, findMistakes, secretsOf, withoutEmpty } from "./form/schema";
 
 export function CreatePage() {
   const { api } = useMfe();
@@ -40,7 +55,12 @@ export function CreatePage() {
               {results
                 .filter((connector) => connector.id !== "warehouse")
                 .map((connector) => (
-                  <button key={connector.id} type="button" className="connector" onClick={() => setParams({ connector: connector.id })}>
+                  <button
+                    key={connector.id}
+                    type="button"
+                    className="connector"
+                    onClick={() => setParams({ connector: connector.id })}
+                  >
                     <ConnectorGlyph connector={connector.id} icon={connector.icon} />
                     <h2>{connector.name}</h2>
                     <p>{connector.description}</p>
@@ -73,7 +93,8 @@ function ConnectorForm({ connector }: { connector: Connector }) {
   });
   const isComplete = (withName: boolean): boolean => {
     const mistakes = findMistakes(connector.configuration, config);
-    for (const secret of fields) if (secret.required && !secrets[secret.name]) mistakes[`secrets.${secret.name}`] = "This is needed.";
+    for (const secret of fields)
+      if (secret.required && !secrets[secret.name]) mistakes[`secrets.${secret.name}`] = "This is needed.";
     if (withName && !name.trim()) mistakes.name = "Give the connection a name.";
     setErrors(mistakes);
     return Object.keys(mistakes).length === 0;
@@ -108,8 +129,20 @@ function ConnectorForm({ connector }: { connector: Connector }) {
       >
         <Card>
           <div className="stack">
-            <Field label="Name" hint="Shown everywhere; the slot that flows use is made from it." error={errors.name} required>
-              {(ids) => <TextInput {...ids} value={name} onChange={setName} placeholder={`e.g. ${connector.id === "postgresql" ? "ERP" : connector.name}`} />}
+            <Field
+              label="Name"
+              hint="Shown everywhere; the slot that flows use is made from it."
+              error={errors.name}
+              required
+            >
+              {(ids) => (
+                <TextInput
+                  {...ids}
+                  value={name}
+                  onChange={setName}
+                  placeholder={`e.g. ${connector.id === "postgresql" ? "ERP" : connector.name}`}
+                />
+              )}
             </Field>
             <SchemaForm
               schema={connector.configuration}

@@ -43,7 +43,12 @@ export function EntityBrowser({ connection }: { connection: Connection }) {
               <>
                 <div className="entity-list">
                   {page.results.map((entity) => (
-                    <button key={entity.name} type="button" aria-current={entity.name === chosen} onClick={() => setParams({ entity: entity.name })}>
+                    <button
+                      key={entity.name}
+                      type="button"
+                      aria-current={entity.name === chosen}
+                      onClick={() => setParams({ entity: entity.name })}
+                    >
                       <Icon name={entity.kind === "file" ? "file" : "table"} size={15} />
                       <span className="grow truncate" title={entity.name}>
                         {entity.label || entity.name}
@@ -56,7 +61,12 @@ export function EntityBrowser({ connection }: { connection: Connection }) {
                     </button>
                   ))}
                 </div>
-                <Pager hasPrevious={entities.hasPrevious} hasNext={entities.hasNext} onPrevious={entities.previous} onNext={entities.next} />
+                <Pager
+                  hasPrevious={entities.hasPrevious}
+                  hasNext={entities.hasNext}
+                  onPrevious={entities.previous}
+                  onNext={entities.next}
+                />
               </>
             ) : (
               <Empty icon="table" title={search ? "Nothing matches" : "Nothing here yet"}>
@@ -83,19 +93,30 @@ function EntityCard({ connection, entity }: { connection: Connection; entity: st
   const { api } = useMfe();
   const [tab, setTab] = useState<"rows" | "schema">("rows");
   const mayBuild = useCan("flow:edit");
-  const sample = useResource(`sample ${connection.id} ${entity}`, (call) => api.connections.sample(connection.id, entity, SAMPLE_ROWS, call), {
-    enabled: tab === "rows",
-  });
-  const schema = useResource(`schema ${connection.id} ${entity}`, (call) => api.connections.entity(connection.id, entity, call), {
-    enabled: tab === "schema",
-  });
+  const sample = useResource(
+    `sample ${connection.id} ${entity}`,
+    (call) => api.connections.sample(connection.id, entity, SAMPLE_ROWS, call),
+    {
+      enabled: tab === "rows",
+    },
+  );
+  const schema = useResource(
+    `schema ${connection.id} ${entity}`,
+    (call) => api.connections.entity(connection.id, entity, call),
+    {
+      enabled: tab === "schema",
+    },
+  );
   return (
     <Card
       title={entity}
       flush
       actions={
         mayBuild && (
-          <Link className="btn small" to={`/flows?create=1&connection=${connection.slug}&entity=${encodeURIComponent(entity)}`}>
+          <Link
+            className="btn small"
+            to={`/flows?create=1&connection=${connection.slug}&entity=${encodeURIComponent(entity)}`}
+          >
             <Icon name="flow" size={14} /> New flow from it
           </Link>
         )
@@ -115,7 +136,11 @@ function EntityCard({ connection, entity }: { connection: Connection; entity: st
       {tab === "rows" ? (
         <ResourceView resource={sample}>
           {({ fields, rows }) =>
-            rows.length ? <ValueGrid label={`Sample rows of ${entity}`} fields={fields} rows={rows} /> : <Empty icon="table" title="It has no rows" />
+            rows.length ? (
+              <ValueGrid label={`Sample rows of ${entity}`} fields={fields} rows={rows} />
+            ) : (
+              <Empty icon="table" title="It has no rows" />
+            )
           }
         </ResourceView>
       ) : (
@@ -147,7 +172,9 @@ function SchemaTable({ schema }: { schema: EntitySchema }) {
               <td className="muted">{field.native_type}</td>
               <td>
                 <span className="row gap-1 wrap">
-                  {(field.primary_key || schema.keys.includes(field.name)) && <span className="badge info plain">key</span>}
+                  {(field.primary_key || schema.keys.includes(field.name)) && (
+                    <span className="badge info plain">key</span>
+                  )}
                   {!field.nullable && <span className="badge plain">not null</span>}
                   {schema.cursor_candidates.includes(field.name) && <span className="badge plain">cursor</span>}
                 </span>

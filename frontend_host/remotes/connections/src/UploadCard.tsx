@@ -1,6 +1,17 @@
 import type { Connection } from "@portal/api-client";
-import { rowsOf } from "@portal/api-client";
-import { Button, Card, ErrorNotice, formatBytes, Icon, Progress, useAction, useCan, useMfe, useQueryParams, useResource } from "@portal/ui";
+import {
+  Button,
+  Card,
+  ErrorNotice,
+  formatBytes,
+  Icon,
+  Progress,
+  useAction,
+  useCan,
+  useMfe,
+  useQueryParams,
+  useResource,
+} from "@portal/ui";
 import { useRef, useState } from "react";
 
 /** Upload by drop or choice, with what was sent so far; it can be stopped. */
@@ -14,7 +25,7 @@ export function UploadCard({ connection }: { connection: Connection }) {
   const control = useRef<AbortController | null>(null);
   const picker = useRef<HTMLInputElement>(null);
   const mayEdit = useCan("connection:edit");
-  const rows = rowsOf(uploads.data ?? []);
+  const rows = uploads.data?.results ?? [];
 
   const send = async (file: File | undefined) => {
     if (!file || upload.busy) return;
@@ -68,7 +79,13 @@ export function UploadCard({ connection }: { connection: Connection }) {
                 <Icon name="upload" size={22} />
                 <span>Drop a CSV, NDJSON, Parquet or XLSX file here</span>
                 <Button onClick={() => picker.current?.click()}>Choose a file</Button>
-                <input ref={picker} type="file" hidden accept=".csv,.tsv,.txt,.ndjson,.jsonl,.json,.parquet,.xlsx,.gz,.zst" onChange={(event) => void send(event.target.files?.[0])} />
+                <input
+                  ref={picker}
+                  type="file"
+                  hidden
+                  accept=".csv,.tsv,.txt,.ndjson,.jsonl,.json,.parquet,.xlsx,.gz,.zst"
+                  onChange={(event) => void send(event.target.files?.[0])}
+                />
               </>
             )}
           </section>

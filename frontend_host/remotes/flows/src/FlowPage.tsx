@@ -1,5 +1,20 @@
 import type { Flow } from "@portal/api-client";
-import { Button, Menu, Notice, Page, ResourceView, StatusBadge, Tabs, TextInput, useAction, useCan, useConfirm, useMfe, useQueryParams, useResource } from "@portal/ui";
+import {
+  Button,
+  Menu,
+  Notice,
+  Page,
+  ResourceView,
+  StatusBadge,
+  Tabs,
+  TextInput,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  useQueryParams,
+  useResource,
+} from "@portal/ui";
 import { useEffect, useRef, useState } from "react";
 import { DeployDialog } from "./dialogs/DeployDialog";
 import { PublishDialog } from "./dialogs/PublishDialog";
@@ -184,7 +199,15 @@ function FlowActions({ editor, onOpen }: { editor: FlowEditor; onOpen: (dialog: 
     return () => window.removeEventListener("keydown", onKey);
   }, [undo, redo]);
   const archive = async () => {
-    if ((await confirm({ title: `Archive ${editor.flow.name}?`, text: "It can no longer run. Its versions and runs are kept.", action: "Archive", danger: true })) === null) return;
+    if (
+      (await confirm({
+        title: `Archive ${editor.flow.name}?`,
+        text: "It can no longer run. Its versions and runs are kept.",
+        action: "Archive",
+        danger: true,
+      })) === null
+    )
+      return;
     const done = await action.run(async () => {
       await api.flows.archive(editor.flow.id);
       return true;
@@ -197,13 +220,31 @@ function FlowActions({ editor, onOpen }: { editor: FlowEditor; onOpen: (dialog: 
     <>
       {editor.editable && (
         <>
-          <Button icon="undo" tone="ghost" aria-label="Undo" title="Undo (Ctrl Z)" disabled={!undo} onClick={() => undo?.()} />
-          <Button icon="redo" tone="ghost" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled={!redo} onClick={() => redo?.()} />
+          <Button
+            icon="undo"
+            tone="ghost"
+            aria-label="Undo"
+            title="Undo (Ctrl Z)"
+            disabled={!undo}
+            onClick={() => undo?.()}
+          />
+          <Button
+            icon="redo"
+            tone="ghost"
+            aria-label="Redo"
+            title="Redo (Ctrl Shift Z)"
+            disabled={!redo}
+            onClick={() => redo?.()}
+          />
         </>
       )}
       {mayPublish && <Button onClick={() => onOpen("publish")}>Publish</Button>}
       {mayDeploy && (
-        <Button disabled={!editor.flow.latest_version} title={editor.flow.latest_version ? undefined : "Publish a version first"} onClick={() => onOpen("deploy")}>
+        <Button
+          disabled={!editor.flow.latest_version}
+          title={editor.flow.latest_version ? undefined : "Publish a version first"}
+          onClick={() => onOpen("deploy")}
+        >
           Deploy
         </Button>
       )}
@@ -233,12 +274,9 @@ function Rename({ editor, onDone }: { editor: FlowEditor; onDone: () => void }) 
   const [name, setName] = useState(editor.flow.name);
   const action = useAction({ toast: true });
   const submit = async () => {
-    if (!(await editor.flush())) return;
-    const current = await action.run(() => api.flows.get(editor.flow.id));
-    if (!current) return;
-    const stored = await action.run(() => api.flows.update(current.id, { name: name.trim(), expected_revision: current.draft_revision }));
+    const stored = await action.run(() => api.flows.update(editor.flow.id, { name: name.trim() }));
     if (!stored) return;
-    editor.adoptRevision(stored);
+    editor.setFlow(stored);
     onDone();
   };
   return (
@@ -249,7 +287,12 @@ function Rename({ editor, onDone }: { editor: FlowEditor; onDone: () => void }) 
         if (name.trim()) void submit();
       }}
     >
-      <TextInput aria-label="Name of the flow" value={name} onChange={setName} ref={(element: HTMLInputElement | null) => element?.focus()} />
+      <TextInput
+        aria-label="Name of the flow"
+        value={name}
+        onChange={setName}
+        ref={(element: HTMLInputElement | null) => element?.focus()}
+      />
       <Button type="submit" tone="primary" busy={action.busy}>
         Rename
       </Button>

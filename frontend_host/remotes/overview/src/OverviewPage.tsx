@@ -24,7 +24,7 @@ import { Checklist } from "./Checklist";
 
 export function OverviewPage() {
   const { api, tenant } = useMfe();
-  const overview = useResource("overview", api.overview, { live: ["runs", "connections", "flows", "quarantine"] });
+  const overview = useResource("overview", api.overview, { live: ["runs", "connections", "flows", "quarantines"] });
   return (
     <Page title="Overview" lead={`What moves in ${tenant.name}, and what needs somebody.`}>
       <ResourceView resource={overview} skeleton={<OverviewSkeleton />}>
@@ -45,7 +45,13 @@ function OverviewBody({ data }: { data: Overview }) {
         <Tile label="Flows" icon="flow" value={counts.flows} to="/flows" />
         <Tile label="Connections" icon="plug" value={counts.connections} to="/connections" />
         <Tile label="Runs, 24 h" icon="run" value={counts.runs_24h} to="/runs" />
-        <Tile label="Failed, 24 h" icon="error" value={counts.failed_24h} to="/runs?status=failed" tone={counts.failed_24h ? "bad" : undefined} />
+        <Tile
+          label="Failed, 24 h"
+          icon="error"
+          value={counts.failed_24h}
+          to="/runs?status=failed"
+          tone={counts.failed_24h ? "bad" : undefined}
+        />
         <Tile
           label="Rows in quarantine"
           icon="shield"
@@ -55,7 +61,15 @@ function OverviewBody({ data }: { data: Overview }) {
         />
       </div>
       <div className="columns">
-        <Card title="Recent runs" flush actions={<Link to="/runs" className="small">All runs</Link>}>
+        <Card
+          title="Recent runs"
+          flush
+          actions={
+            <Link to="/runs" className="small">
+              All runs
+            </Link>
+          }
+        >
           {recent_runs.length ? (
             <RecentRuns runs={recent_runs} />
           ) : (
@@ -72,7 +86,19 @@ function OverviewBody({ data }: { data: Overview }) {
   );
 }
 
-function Tile({ label, icon, value, to, tone }: { label: string; icon: IconName; value: number; to: string; tone?: "bad" | "warn" }) {
+function Tile({
+  label,
+  icon,
+  value,
+  to,
+  tone,
+}: {
+  label: string;
+  icon: IconName;
+  value: number;
+  to: string;
+  tone?: "bad" | "warn";
+}) {
   const { locale } = useMfe();
   return (
     <Link to={to} className={`tile ${tone ?? ""}`}>
@@ -112,9 +138,22 @@ function RecentRuns({ runs }: { runs: Run[] }) {
       render: (run) => formatCount(run.progress.rows_quarantined, locale),
     },
     { key: "took", title: "Took", align: "end", render: (run) => formatDuration(run.duration_ms) },
-    { key: "at", title: "Started", align: "end", render: (run) => <Time value={run.started_at ?? run.created_at} relative /> },
+    {
+      key: "at",
+      title: "Started",
+      align: "end",
+      render: (run) => <Time value={run.started_at ?? run.created_at} relative />,
+    },
   ];
-  return <DataTable label="Recent runs" rows={runs} columns={columns} rowKey={(run) => run.id} href={(run) => `/runs/${run.id}`} />;
+  return (
+    <DataTable
+      label="Recent runs"
+      rows={runs}
+      columns={columns}
+      rowKey={(run) => run.id}
+      href={(run) => `/runs/${run.id}`}
+    />
+  );
 }
 
 function FailingConnections({ connections }: { connections: Connection[] }) {
@@ -132,7 +171,9 @@ function FailingConnections({ connections }: { connections: Connection[] }) {
             <Link to={`/connections/${connection.id}`} className="strong truncate">
               {connection.name}
             </Link>
-            <Time value={connection.last_checked_at} relative />
+            <span className="xs muted">
+              <Time value={connection.last_checked_at} relative />
+            </span>
           </div>
           <span className="small soft">{connection.last_check?.message}</span>
           {connection.last_check?.remedy && <span className="xs muted">{connection.last_check.remedy}</span>}

@@ -23,7 +23,16 @@ import { useState } from "react";
 import { RowDrawer } from "./RowDrawer";
 import { useDecisions } from "./useDecisions";
 
-const STATUSES = ["open", "corrected", "replayed", "discarded"];
+/** `waiting` is the server's word for open and corrected rows: those that still need somebody. */
+const WAITING = "waiting";
+const STATUSES = [
+  { value: WAITING, label: "To decide" },
+  { value: "open", label: "Open" },
+  { value: "corrected", label: "Corrected" },
+  { value: "replayed", label: "Replayed" },
+  { value: "discarded", label: "Discarded" },
+  { value: "all", label: "Any status" },
+];
 
 export function QuarantinePage() {
   const { api, locale } = useMfe();
@@ -35,15 +44,26 @@ export function QuarantinePage() {
     flow: params.get("flow"),
     rule: params.get("rule"),
     search: params.get("search"),
-    status: params.get("status") ?? "open",
+    status: params.get("status") ?? WAITING,
   };
   const scope = { run: filter.run, flow: filter.flow };
-  const rows = usePages(JSON.stringify(filter), (cursor, call) => api.quarantine.list({ ...filter, status: filter.status === "all" ? null : filter.status, cursor, limit: 50 }, call), {
-    live: ["quarantine", "quarantines", "runs"],
-  });
-  const summary = useResource(`summary ${JSON.stringify(scope)}`, (call) => api.quarantine.summary(scope, call), {
-    live: ["quarantine", "quarantines", "runs"],
-  });
+  const state =
+    filter.status === WAITING ? { waiting: true } : { status: filter.status === "all" ? null : filter.status };
+  const rows = usePages(
+    JSON.stringify(filter),
+    (cursor, call) =>
+      api.quarantine.list({ ...scope, ...state, rule: filter.rule, search: filter.search, cursor, limit: 50 }, call),
+    {
+      live: ["quarantines", "runs"],
+    },
+  );
+  const summary = useResource(
+    `summary ${JSON.stringify({ scope, state })}`,
+    (call) => api.quarantine.summary({ ...scope, ...state }, call),
+    {
+      live: ["quarantines", "runs"],
+    },
+  );
   const flows = useResource("flows", (call) => api.flows.list({ limit: 200 }, call));
   const reload = () => {
     setSelected(new Set());
@@ -52,7 +72,7 @@ export function QuarantinePage() {
   };
   const decide = useDecisions(reload);
   const opened = params.get("row");
-  const filtered = Boolean(filter.run || filter.flow || filter.rule || filter.search || filter.status !== "open");
+  const filtered = Boolean(filter.run || filter.flow || filter.rule || filter.search || filter.status !== WAITING);
 
   const columns: Column<QuarantinedRow>[] = [
     { key: "row", title: "Row", lead: true, render: (row) => <code>{shortId(row.row_id)}</code> },
@@ -69,11 +89,16 @@ export function QuarantinePage() {
         </span>
       ),
     },
-    { key: "excerpt", title: "Reason", offCard: true, render: (row) => <div className="truncate excerpt soft small">{row.errors[0]?.message}</div> },
+    {
+      key: "excerpt",
+      title: "Reason",
+      offCard: true,
+      render: (row) => <div className="truncate excerpt soft small">{row.errors[0]?.message}</div>,
+    },
     {
       key: "flow",
       title: "Flow",
-      render: (row) => row.flow?.name ?? flows.data?.results.find((flow) => flow.id === row.flow_id)?.name ?? "–",
+      render: (row) => flows.data?.results.find((flow) => flow.id === row.flow_id)?.name ?? "–",
     },
     { key: "status", title: "Status", render: (row) => <StatusBadge status={row.status} /> },
     { key: "at", title: "Since", align: "end", render: (row) => <Time value={row.created_at} relative /> },
@@ -84,27 +109,40 @@ export function QuarantinePage() {
       lead="Rows that broke a rule, held back from the target until somebody decides."
       actions={
         mayEdit &&
+        filter.status === WAITING &&
         (summary.data?.total ?? 0) > 0 && (
-          <Button icon="refresh" busy={decide.busy} disabled={!filter.flow && !filter.run} title={!filter.flow && !filter.run ? "Choose a flow first" : undefined}
-            onClick={() => decide.replayMatching(scope, summary.data?.total ?? 0)}>
+          <Button
+            icon="refresh"
+            busy={decide.busy}
+            disabled={!filter.flow && !filter.run}
+            title={!filter.flow && !filter.run ? "Choose a flow first" : undefined}
+            onClick={() => decide.replayMatching(scope, summary.data?.total ?? 0)}
+          >
             Replay all of {filter.run ? "this run" : "this flow"}
           </Button>
         )
       }
     >
       <div className="toolbar">
-        <SearchInput value={filter.search ?? ""} onChange={(search) => setParams({ search })} label="Search values and messages" />
+        <SearchInput
+          value={filter.search ?? ""}
+          onChange={(search) => setParams({ search })}
+          label="Search values and messages"
+        />
         <Select
           aria-label="Flow"
           value={filter.flow ?? ""}
           onChange={(flow) => setParams({ flow })}
-          options={[{ value: "", label: "All flows" }, ...(flows.data?.results ?? []).map((flow) => ({ value: flow.id, label: flow.name }))]}
+          options={[
+            { value: "", label: "All flows" },
+            ...(flows.data?.results ?? []).map((flow) => ({ value: flow.id, label: flow.name })),
+          ]}
         />
         <Select
           aria-label="Status"
           value={filter.status}
-          onChange={(status) => setParams({ status: status === "open" ? null : status })}
-          options={[...STATUSES.map((status) => ({ value: status, label: status.replace(/^./, (letter) => letter.toUpperCase()) })), { value: "all", label: "Any status" }]}
+          onChange={(status) => setParams({ status: status === WAITING ? null : status })}
+          options={STATUSES}
         />
         {filter.run && (
           <Button icon="close" onClick={() => setParams({ run: null })}>
@@ -121,7 +159,12 @@ export function QuarantinePage() {
                   All rules <span className="count">{formatCount(total, locale)}</span>
                 </button>
                 {by_rule.map(({ rule, count }) => (
-                  <button key={rule} type="button" aria-pressed={filter.rule === rule} onClick={() => setParams({ rule: filter.rule === rule ? null : rule })}>
+                  <button
+                    key={rule}
+                    type="button"
+                    aria-pressed={filter.rule === rule}
+                    onClick={() => setParams({ rule: filter.rule === rule ? null : rule })}
+                  >
                     <span className="truncate" title={rule}>
                       {rule}
                     </span>
@@ -161,10 +204,25 @@ export function QuarantinePage() {
                       selected={selected}
                       onSelect={mayEdit ? setSelected : undefined}
                     />
-                    <Pager hasPrevious={rows.hasPrevious} hasNext={rows.hasNext} onPrevious={rows.previous} onNext={rows.next} />
+                    <Pager
+                      hasPrevious={rows.hasPrevious}
+                      hasNext={rows.hasNext}
+                      onPrevious={rows.previous}
+                      onNext={rows.next}
+                    />
                   </>
                 ) : filtered ? (
-                  <Empty icon="filter" title="No row matches" actions={<Button onClick={() => setParams({ run: null, flow: null, rule: null, search: null, status: null })}>Clear the filters</Button>} />
+                  <Empty
+                    icon="filter"
+                    title="No row matches"
+                    actions={
+                      <Button
+                        onClick={() => setParams({ run: null, flow: null, rule: null, search: null, status: null })}
+                      >
+                        Clear the filters
+                      </Button>
+                    }
+                  />
                 ) : (
                   <Empty icon="check" title="Nothing is held back">
                     Every row of the latest runs met its rules, or was decided on.

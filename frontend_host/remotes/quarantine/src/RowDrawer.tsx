@@ -1,6 +1,24 @@
-import type { Flow, QuarantinedRow, Row, RowError } from "@portal/api-client";
-import { nameOf } from "@portal/api-client";
-import { Button, Checkbox, Dialog, ErrorNotice, Facts, Icon, Link, Notice, ResourceView, StatusBadge, TextArea, TextInput, Time, useAction, useCan, useMfe, useResource } from "@portal/ui";
+import type { QuarantinedRow, Row, RowError } from "@portal/api-client";
+import { ApiError } from "@portal/api-client";
+import {
+  Button,
+  Checkbox,
+  Dialog,
+  ErrorNotice,
+  Facts,
+  Icon,
+  Link,
+  Notice,
+  ResourceView,
+  StatusBadge,
+  TextArea,
+  TextInput,
+  Time,
+  useAction,
+  useCan,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
 import { columnsOf, fromText, toText } from "./correction";
 import { useDecisions } from "./useDecisions";
@@ -61,17 +79,33 @@ function RowBody({ row, onChanged, onDone }: RowBodyProps) {
       ) : (
         <section>
           <h3>Source values</h3>
-          <Facts items={Object.entries(row.corrected ? { ...row.payload, ...row.corrected } : row.payload).map(([name, value]): [string, string] => [name, toText(value)])} />
+          <Facts
+            items={Object.entries(row.corrected ? { ...row.payload, ...row.corrected } : row.payload).map(
+              ([name, value]): [string, string] => [name, toText(value)],
+            )}
+          />
         </section>
       )}
       <Facts
         items={[
-          ["Run", <Link key="r" to={`/runs/${row.run_id}`}>Open the run</Link>],
-          ["Replayed by", row.replay_run_id && <Link key="p" to={`/runs/${row.replay_run_id}`}>Open the replay</Link>],
+          [
+            "Run",
+            <Link key="r" to={`/runs/${row.run_id}`}>
+              Open the run
+            </Link>,
+          ],
+          [
+            "Replayed by",
+            row.replay_run_id && (
+              <Link key="p" to={`/runs/${row.replay_run_id}`}>
+                Open the replay
+              </Link>
+            ),
+          ],
           ["Row id", <code key="i">{row.row_id}</code>],
           ["Held since", <Time key="t" value={row.created_at} />],
           ["Decided", row.decided_at && <Time key="d" value={row.decided_at} />],
-          ["By", nameOf((row as { decided_by?: string | { name: string } }).decided_by)],
+          ["By", row.decided_by?.name],
           ["Note", row.note],
         ]}
       />
@@ -86,7 +120,8 @@ function ErrorList({ errors }: { errors: RowError[] }) {
         <li key={at}>
           <Icon name="error" size={15} />
           <div>
-            {error.field && <code>{error.field}</code>} {error.message} <span className="muted xs">{error.rule ?? error.code}</span>
+            {error.field && <code>{error.field}</code>} {error.message}{" "}
+            <span className="muted xs">{error.rule ?? error.code}</span>
           </div>
         </li>
       ))}
@@ -97,12 +132,14 @@ function ErrorList({ errors }: { errors: RowError[] }) {
 function Correction({ row, onChanged, onDone }: RowBodyProps) {
   const { api, notify } = useMfe();
   const start = { ...row.payload, ...row.corrected };
-  const [texts, setTexts] = useState<Record<string, string>>(() => Object.fromEntries(Object.entries(start).map(([name, value]) => [name, toText(value)])));
-  const [nulls, setNulls] = useState<Record<string, boolean>>(() => Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value === null])));
+  const [texts, setTexts] = useState<Record<string, string>>(() =>
+    Object.fromEntries(Object.entries(start).map(([name, value]) => [name, toText(value)])),
+  );
+  const [nulls, setNulls] = useState<Record<string, boolean>>(() =>
+    Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value === null])),
+  );
   const [note, setNote] = useState(row.note ?? "");
-  const [remaining, setRemaining] = useState<RowError[] | null>(null);
   const save = useAction();
-  const check = useAction();
   const decide = useDecisions(onDone);
 
   const corrected: Row = {};
@@ -110,18 +147,19 @@ function Correction({ row, onChanged, onDone }: RowBodyProps) {
     const value = fromText(texts[name] ?? "", original, nulls[name] ?? false);
     if (toText(value) !== toText(original) || (value === null) !== (original === null)) corrected[name] = value;
   }
-  const changed = Object.keys(corrected).length > 0;
+  const changed = JSON.stringify(corrected) !== JSON.stringify(row.corrected ?? {});
+  const stillBroken = brokenRulesOf(save.error);
   const why = (column: string) => row.errors.filter((error) => columnsOf(error, row.payload).includes(column));
   const columns = Object.keys(row.payload).sort((a, b) => Number(why(b).length > 0) - Number(why(a).length > 0));
 
-  const recheck = async () => {
-    const errors = await check.run(() => checkAgain(api, row, { ...row.payload, ...corrected }));
-    if (errors) setRemaining(errors);
-  };
   const store = async () => {
     const saved = await save.run(() => api.quarantine.correct(row.id, corrected, note));
     if (!saved) return;
-    notify({ tone: "ok", title: "The correction is stored.", detail: "Replay the row to send it on." });
+    notify({
+      tone: "ok",
+      title: "The row meets every rule; the correction is stored.",
+      detail: "Replay the row to send it on.",
+    });
     onChanged(saved);
   };
   return (
@@ -142,7 +180,6 @@ function Correction({ row, onChanged, onDone }: RowBodyProps) {
                   placeholder={nulls[name] ? "null" : ""}
                   onChange={(text) => {
                     setTexts({ ...texts, [name]: text });
-                    setRemaining(null);
                   }}
                 />
                 <Checkbox
@@ -150,7 +187,6 @@ function Correction({ row, onChanged, onDone }: RowBodyProps) {
                   checked={nulls[name] ?? false}
                   onChange={(value) => {
                     setNulls({ ...nulls, [name]: value });
-                    setRemaining(null);
                   }}
                 />
               </div>
@@ -168,23 +204,27 @@ function Correction({ row, onChanged, onDone }: RowBodyProps) {
         <label htmlFor="c-note">Note</label>
         <TextArea id="c-note" value={note} onChange={setNote} placeholder="Why is this the right value?" />
       </div>
-      {remaining &&
-        (remaining.length ? (
-          <Notice tone="warn" title="The row would still break a rule.">
-            <ErrorList errors={remaining} />
-          </Notice>
-        ) : (
-          <Notice tone="ok" title="With these values the row passes." />
-        ))}
-      <ErrorNotice error={save.error ?? check.error} />
+      {stillBroken.length > 0 ? (
+        <Notice tone="warn" title="With these values the row still breaks a rule.">
+          <ErrorList errors={stillBroken} />
+        </Notice>
+      ) : (
+        <ErrorNotice error={save.error} />
+      )}
+      {row.status === "corrected" && !changed && (
+        <Notice tone="ok" title="The correction meets every rule; replay the row to send it on." />
+      )}
       <div className="row wrap">
         <Button tone="primary" disabled={!changed} busy={save.busy} onClick={store}>
-          Store the correction
+          Check and store
         </Button>
-        <Button icon="check" busy={check.busy} onClick={recheck}>
-          Check
-        </Button>
-        <Button icon="refresh" busy={decide.busy} disabled={row.status !== "corrected" && changed} onClick={() => decide.replaySelected([row.id])}>
+        <Button
+          icon="refresh"
+          busy={decide.busy}
+          disabled={changed}
+          title={changed ? "Store the correction first" : undefined}
+          onClick={() => decide.replaySelected([row.id])}
+        >
           Replay
         </Button>
         <Button tone="danger" icon="trash" busy={decide.busy} onClick={() => decide.discard([row.id])}>
@@ -195,42 +235,13 @@ function Correction({ row, onChanged, onDone }: RowBodyProps) {
   );
 }
 
-interface NodeConfig {
-  filter?: string | null;
-  fields?: { target: string; type: string; expression: string; nullable?: boolean }[];
-  validations?: { id: string; expression: string; message: string; field?: string | null; severity?: string }[];
-}
-
-/**
- * Evaluates the flow's mapping and rules on the corrected values. It uses the current draft, so it tells what a replay
- * of that would do; the replay itself decides.
- */
-async function checkAgain(api: ReturnType<typeof useMfe>["api"], row: QuarantinedRow, values: Row): Promise<RowError[]> {
-  const flow: Flow = await api.flows.get(row.flow_id);
-  const nodes = (flow.draft.nodes ?? []) as unknown as { kind: string; config: NodeConfig }[];
-  const map = nodes.find((node) => node.kind === "map")?.config ?? {};
-  const fields = map.fields ?? [];
-  const source = nodes.find((node) => node.kind === "source")?.config as unknown as { connection: string; entity: string };
-  const connections = await api.connections.list({ search: source.connection, limit: 50 });
-  const connection = connections.results.find((one) => one.slug === source.connection);
-  const schema = connection ? (await api.connections.entity(connection.id, source.entity)).fields : [];
-  const rules = (map.validations ?? []).filter((rule) => !/\bmapped\./.test(rule.expression));
-  const answer = await api.expressions.evaluate({
-    expressions: [
-      ...fields.map((field) => ({ name: field.target, expression: field.expression })),
-      ...rules.map((rule) => ({ name: `rule:${rule.id}`, expression: rule.expression })),
-    ],
-    schema: schema.map(({ name, type, nullable }) => ({ name, type, nullable })),
-    rows: [values],
-  });
-  const result = answer.rows[0];
-  if (!result) return [];
-  const failed = result.errors.map((error): RowError => ({ rule: null, field: error.name, code: error.code, message: error.message }));
-  const nulls = fields
-    .filter((field) => field.nullable === false && result.values[field.target] === null)
-    .map((field): RowError => ({ rule: null, field: field.target, code: "null", message: `${field.target} must not be empty.` }));
-  const broken = rules
-    .filter((rule) => result.values[`rule:${rule.id}`] === false)
-    .map((rule): RowError => ({ rule: rule.id, field: rule.field ?? null, code: "rule", message: rule.message }));
-  return [...failed, ...nulls, ...broken];
+/** The rules that a refused correction still breaks. */
+function brokenRulesOf(error: unknown): RowError[] {
+  if (!(error instanceof ApiError) || error.status !== 422) return [];
+  return error.problems.map(({ path, code, message }) => ({
+    rule: null,
+    field: path.replace(/^corrected\.?/, "") || null,
+    code,
+    message,
+  }));
 }

@@ -28,9 +28,9 @@ export function fromText(text: string, original: JsonValue | undefined, isNull: 
 export function columnsOf(error: RowError, payload: Row): string[] {
   const columns = Object.keys(payload);
   if (error.field && columns.includes(error.field)) return [error.field];
-  return columns.filter((column) => new RegExp(`(^|[^\\w])${escape(column)}([^\\w]|$)`).test(error.message));
+  return columns.filter((column) => new RegExp(`(^|[^\\w])${escapeText(column)}([^\\w]|$)`).test(error.message));
 }
 
-function escape(text: string): string {
+function escapeText(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

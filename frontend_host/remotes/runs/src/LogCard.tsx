@@ -17,7 +17,8 @@ export function LogCard({ runId, active }: { runId: string; active: boolean }) {
     const least = LEVELS.indexOf(level);
     const needle = search.trim().toLowerCase();
     return lines.filter(
-      (line) => rankOf(line.level) >= least && (!needle || `${line.message} ${factsOf(line)}`.toLowerCase().includes(needle)),
+      (line) =>
+        rankOf(line.level) >= least && (!needle || `${line.message} ${factsOf(line)}`.toLowerCase().includes(needle)),
     );
   }, [lines, level, search]);
   return (
@@ -75,7 +76,13 @@ function LogLines({ lines, follow, onFollow }: LogLinesProps) {
   const [top, setTop] = useState(0);
   const clock = useMemo(
     () =>
-      new Intl.DateTimeFormat("en-GB", { timeZone, hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }),
+      new Intl.DateTimeFormat("en-GB", {
+        timeZone,
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        fractionalSecondDigits: 3,
+      }),
     [timeZone],
   );
   // biome-ignore lint/correctness/useExhaustiveDependencies: new lines move the end.
@@ -104,7 +111,7 @@ function LogLines({ lines, follow, onFollow }: LogLinesProps) {
             <time dateTime={line.at}>{clock.format(new Date(line.at))}</time>
             <span className="level">{line.level.toLowerCase()}</span>
             <span>
-              {line.message} <span className="facts">{factsOf(line)}</span>
+              {line.message} <span className="log-facts">{factsOf(line)}</span>
             </span>
           </div>
         ))}

@@ -1,16 +1,33 @@
-import type { Reconciliation, Run } from "@portal/api-client";
+import type { Break, Reconciliation, Run } from "@portal/api-client";
 import { nameOf } from "@portal/api-client";
-import { Button, Card, formatDecimal, Icon, Notice, StatusBadge, Time, useAction, useCan, useConfirm, useMfe, useResource } from "@portal/ui";
+import {
+  Button,
+  Card,
+  formatDecimal,
+  Icon,
+  Notice,
+  StatusBadge,
+  Time,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 
 /** Control totals on both sides. The figures are decimal strings and stay so. */
 export function ReconciliationCard({ run, onSigned }: { run: Run; onSigned: () => void }) {
   const { api } = useMfe();
   const known = run.reconciliation;
   // The run carries a summary; controls, breaks and the id for signing come from the reconciliation itself.
-  const full = useResource(`reconciliation ${run.id} ${known?.status ?? ""}`, (call) => api.reconciliations.list({ run: run.id }, call), {
-    enabled: Boolean(known),
-    live: [`run:${run.id}`],
-  });
+  const full = useResource(
+    `reconciliation ${run.id} ${known?.status ?? ""}`,
+    (call) => api.reconciliations.list({ run: run.id }, call),
+    {
+      enabled: Boolean(known),
+      live: ["reconciliations"],
+    },
+  );
   if (!known)
     return (
       <Card title="Reconciliation">
@@ -21,7 +38,14 @@ export function ReconciliationCard({ run, onSigned }: { run: Run; onSigned: () =
   return (
     <Card title="Reconciliation" actions={<StatusBadge status={reconciliation.status} />} flush>
       <Controls reconciliation={reconciliation} />
-      <Breaks breaks={reconciliation.breaks} />
+      {reconciliation.status !== "green" && (reconciliation.reasons?.length ?? 0) > 0 && (
+        <ul className="card-body small soft">
+          {reconciliation.reasons?.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
+      )}
+      <Breaks breaks={reconciliation.breaks ?? []} total={reconciliation.breaks_total ?? 0} />
       <SignOff reconciliation={reconciliation} onSigned={onSigned} />
     </Card>
   );
@@ -35,71 +59,110 @@ function Controls({ reconciliation }: { reconciliation: Reconciliation }) {
   const controls = [...(reconciliation.controls ?? [])];
   const countListed = controls.some((control) => /count|rows/i.test(control.name));
   return (
-    <div className="table-wrap">
-      <table className="table controls" aria-label="Control totals">
-        <thead>
-          <tr>
-            <th scope="col">Control</th>
-            <th scope="col" className="end">
-              Source
-            </th>
-            <th scope="col" className="end">
-              Target
-            </th>
-            <th scope="col" className="end">
-              Difference
-            </th>
-            <th scope="col">
-              <span className="sr">Within tolerance</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {!countListed && source?.count !== undefined && (
-            <tr>
-              <td>Rows</td>
-              <td className="end">{show(source.count)}</td>
-              <td className="end">{show(target?.count)}</td>
-              <td className="end muted">–</td>
-              <td />
-            </tr>
-          )}
-          {controls.map((control) => (
-            <tr key={control.name}>
-              <td>
-                {control.name}
-                {control.tolerance && control.tolerance !== "0" && <span className="sub">± {show(control.tolerance)}</span>}
-              </td>
-              <td className="end">{show(control.source)}</td>
-              <td className="end">{show(control.target)}</td>
-              <td className="end strong">{show(control.difference)}</td>
-              <td>
-                <span className={control.ok ? "check-mark" : "cross-mark"} title={control.ok ? "Within tolerance" : "Out of tolerance"}>
-                  <Icon name={control.ok ? "check" : "close"} />
-                </span>
-                <span className="sr">{control.ok ? "yes" : "no"}</span>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <ul className="controls">
+      {!countListed && source?.count !== undefined && (
+        <li>
+          <span className="strong">Rows</span>
+          <Figures
+            source={show(source.count)}
+            target={show(target?.count)}
+            quarantined={show(reconciliation.quarantined)}
+          />
+        </li>
+      )}
+      {controls.map((control) => (
+        <li key={control.name}>
+          <div className="row between">
+            <span className="strong">{control.name}</span>
+            <span className={`row gap-1 xs ${control.ok ? "check-mark" : "cross-mark"}`}>
+              <Icon name={control.ok ? "check" : "close"} size={14} />
+              {control.ok ? "Agrees" : "Differs"}
+              {control.tolerance && !/^0(\.0+)?$/.test(control.tolerance) && (
+                <span className="muted">(± {show(control.tolerance)})</span>
+              )}
+            </span>
+          </div>
+          <Figures
+            source={show(control.source)}
+            target={show(control.target)}
+            quarantined={
+              control.quarantined === null || control.quarantined === undefined ? undefined : show(control.quarantined)
+            }
+            difference={show(control.difference)}
+          />
+        </li>
+      ))}
+    </ul>
   );
 }
 
-function Breaks({ breaks }: { breaks: unknown }) {
-  const list = Array.isArray(breaks) ? breaks : [];
-  if (!list.length) return null;
+interface FiguresProps {
+  source: string;
+  target: string;
+  quarantined?: string;
+  difference?: string;
+}
+
+function Figures({ source, target, quarantined, difference }: FiguresProps) {
+  return (
+    <dl>
+      <div>
+        <dt>Source</dt>
+        <dd>{source}</dd>
+      </div>
+      <div>
+        <dt>Target</dt>
+        <dd>{target}</dd>
+      </div>
+      {quarantined !== undefined && (
+        <div>
+          <dt>In quarantine</dt>
+          <dd>{quarantined}</dd>
+        </div>
+      )}
+      {difference !== undefined && (
+        <div>
+          <dt>Difference</dt>
+          <dd className="strong">{difference}</dd>
+        </div>
+      )}
+    </dl>
+  );
+}
+
+function Breaks({ breaks, total }: { breaks: Break[]; total: number }) {
+  if (!breaks.length) return null;
   return (
     <details className="card-body">
-      <summary className="small strong">{list.length} breaks</summary>
-      <ul className="breaks mono">
-        {list.slice(0, 200).map((item, at) => (
-          <li key={at} className="break">
-            {typeof item === "string" ? item : JSON.stringify(item)}
-          </li>
-        ))}
-      </ul>
+      <summary className="small strong">
+        {total > breaks.length ? `${total} breaks, the first ${breaks.length}` : `${breaks.length} breaks`}
+      </summary>
+      <div className="breaks table-wrap">
+        <table className="table" aria-label="Breaks">
+          <thead>
+            <tr>
+              <th scope="col">Key</th>
+              <th scope="col">What</th>
+              <th scope="col" className="end">
+                Source
+              </th>
+              <th scope="col" className="end">
+                Target
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {breaks.map((one, at) => (
+              <tr key={at}>
+                <td className="mono">{Object.values(one.key).join(" · ")}</td>
+                <td>{[one.kind.replaceAll("_", " "), one.control].filter(Boolean).join(", ")}</td>
+                <td className="end">{one.source ?? "–"}</td>
+                <td className="end">{one.target ?? "–"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </details>
   );
 }

@@ -79,7 +79,12 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
           icon="stop"
           busy={action.busy}
           onClick={() =>
-            act("cancel", "Cancel this run?", "Work in hand is finished or undone; the target stays as it was before the run.", "Cancel the run")
+            act(
+              "cancel",
+              "Cancel this run?",
+              "Work in hand is finished or undone; the target stays as it was before the run.",
+              "Cancel the run",
+            )
           }
         >
           Cancel
@@ -90,14 +95,18 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
           <Button
             icon="run"
             busy={action.busy}
-            onClick={() => act("resume", "Resume this run?", "Finished parts are kept; the run goes on where it stopped.", "Resume")}
+            onClick={() =>
+              act("resume", "Resume this run?", "Finished parts are kept; the run goes on where it stopped.", "Resume")
+            }
           >
             Resume
           </Button>
           <Button
             icon="refresh"
             busy={action.busy}
-            onClick={() => act("retry", "Run it again from the start?", "A new run with the same settings is started.", "Run again")}
+            onClick={() =>
+              act("retry", "Run it again from the start?", "A new run with the same settings is started.", "Run again")
+            }
           >
             Retry
           </Button>
@@ -115,6 +124,7 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
           {run.error.remedy} <span className="muted mono xs">{run.error.code}</span>
         </Notice>
       )}
+      {run.status === "queued" && run.queue_reason && <Notice title="Waiting.">{run.queue_reason}</Notice>}
       <Card flush>
         <OverallProgress run={run} />
         <Meters run={run} />
@@ -235,10 +245,30 @@ function WriteCard({ run }: { run: Run }) {
     <Card title="What changed in the target">
       <Facts
         items={[
-          ["Inserted", <span key="i" className="num">{formatCount(inserted, locale)}</span>],
-          ["Updated", <span key="u" className="num">{formatCount(updated, locale)}</span>],
-          ["Deleted", <span key="d" className="num">{formatCount(deleted, locale)}</span>],
-          ["Unchanged", <span key="n" className="num">{formatCount(unchanged, locale)}</span>],
+          [
+            "Inserted",
+            <span key="i" className="num">
+              {formatCount(inserted, locale)}
+            </span>,
+          ],
+          [
+            "Updated",
+            <span key="u" className="num">
+              {formatCount(updated, locale)}
+            </span>,
+          ],
+          [
+            "Deleted",
+            <span key="d" className="num">
+              {formatCount(deleted, locale)}
+            </span>,
+          ],
+          [
+            "Unchanged",
+            <span key="n" className="num">
+              {formatCount(unchanged, locale)}
+            </span>,
+          ],
         ]}
       />
     </Card>

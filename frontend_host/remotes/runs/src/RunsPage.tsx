@@ -1,5 +1,4 @@
 import type { Run } from "@portal/api-client";
-import { rowsOf } from "@portal/api-client";
 import {
   Button,
   Card,
@@ -44,7 +43,11 @@ export function RunsPage() {
     { key: "flow", title: "Flow", lead: true, render: (run) => run.flow.name },
     { key: "status", title: "Status", render: (run) => <StatusBadge status={run.status} /> },
     { key: "environment", title: "Environment", render: (run) => run.environment },
-    { key: "mode", title: "Mode", render: (run) => `${run.mode} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}` },
+    {
+      key: "mode",
+      title: "Mode",
+      render: (run) => `${run.mode} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}`,
+    },
     {
       key: "progress",
       title: "Read",
@@ -73,10 +76,16 @@ export function RunsPage() {
     {
       key: "reconciliation",
       title: "Totals",
-      render: (run) => (run.reconciliation ? <StatusBadge status={run.reconciliation.status} /> : <span className="muted">–</span>),
+      render: (run) =>
+        run.reconciliation ? <StatusBadge status={run.reconciliation.status} /> : <span className="muted">–</span>,
     },
     { key: "took", title: "Took", align: "end", render: (run) => formatDuration(run.duration_ms) },
-    { key: "at", title: "Started", align: "end", render: (run) => <Time value={run.started_at ?? run.created_at} relative /> },
+    {
+      key: "at",
+      title: "Started",
+      align: "end",
+      render: (run) => <Time value={run.started_at ?? run.created_at} relative />,
+    },
   ];
   return (
     <Page title="Runs" lead="Every load, while it runs and afterwards.">
@@ -96,7 +105,10 @@ export function RunsPage() {
           onChange={(status) => setParams({ status })}
           options={[
             { value: "", label: "Any status" },
-            ...STATUSES.map((status) => ({ value: status, label: status.replace(/^./, (letter) => letter.toUpperCase()) })),
+            ...STATUSES.map((status) => ({
+              value: status,
+              label: status.replace(/^./, (letter) => letter.toUpperCase()),
+            })),
           ]}
         />
         <Select
@@ -105,7 +117,7 @@ export function RunsPage() {
           onChange={(environment) => setParams({ environment })}
           options={[
             { value: "", label: "All environments" },
-            ...rowsOf(environments.data ?? []).map((one) => ({ value: one.slug, label: one.name || one.slug })),
+            ...(environments.data?.results ?? []).map((one) => ({ value: one.slug, label: one.name || one.slug })),
           ]}
         />
         {filtered && (
@@ -119,15 +131,34 @@ export function RunsPage() {
           {(page) =>
             page.results.length ? (
               <>
-                <DataTable label="Runs" rows={page.results} columns={columns} rowKey={(run) => run.id} href={(run) => `/runs/${run.id}`} />
-                <Pager hasPrevious={runs.hasPrevious} hasNext={runs.hasNext} onPrevious={runs.previous} onNext={runs.next} />
+                <DataTable
+                  label="Runs"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(run) => run.id}
+                  href={(run) => `/runs/${run.id}`}
+                />
+                <Pager
+                  hasPrevious={runs.hasPrevious}
+                  hasNext={runs.hasNext}
+                  onPrevious={runs.previous}
+                  onNext={runs.next}
+                />
               </>
             ) : filtered ? (
               <Empty icon="filter" title="No run matches">
                 Change or clear the filters.
               </Empty>
             ) : (
-              <Empty icon="run" title="Nothing has run yet" actions={<Link to="/flows" className="btn primary">Choose a flow</Link>}>
+              <Empty
+                icon="run"
+                title="Nothing has run yet"
+                actions={
+                  <Link to="/flows" className="btn primary">
+                    Choose a flow
+                  </Link>
+                }
+              >
                 Start a flow and watch it here.
               </Empty>
             )

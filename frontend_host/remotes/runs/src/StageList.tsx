@@ -1,5 +1,15 @@
 import type { Stage } from "@portal/api-client";
-import { Empty, formatBytes, formatCount, formatDuration, Icon, type IconName, Spinner, StatusBadge, useMfe } from "@portal/ui";
+import {
+  Empty,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  Icon,
+  type IconName,
+  Spinner,
+  StatusBadge,
+  useMfe,
+} from "@portal/ui";
 
 const MARKS: Record<string, IconName> = { succeeded: "check", failed: "close", cancelled: "stop", skipped: "right" };
 
@@ -34,23 +44,30 @@ export function StageList({ stages }: { stages: Stage[] }) {
         const mark = MARKS[stage.status];
         return (
           <li key={`${stage.path}#${stage.attempt}`} className="stage">
-            <span className={`mark ${stage.status}`}>{stage.status === "running" ? <Spinner /> : mark ? <Icon name={mark} size={12} /> : null}</span>
+            <span className={`mark ${stage.status}`}>
+              {stage.status === "running" ? <Spinner /> : mark ? <Icon name={mark} size={12} /> : null}
+            </span>
             <div className="body">
               <div className="row wrap between">
                 <span className="strong small">
-                  {stage.name} <span className="muted xs">{stage.kind}</span>
+                  {stage.name}
                   {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
                 </span>
                 <span className="row gap-3 xs muted num">
-                  {stage.rows !== null && <span>{formatCount(stage.rows, locale)} rows</span>}
-                  {stage.rows_per_s !== null && <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span>}
-                  {stage.bytes !== null && <span>{formatBytes(stage.bytes, locale)}</span>}
+                  {stage.rows ? <span>{formatCount(stage.rows, locale)} rows</span> : null}
+                  {stage.rows_per_s ? <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span> : null}
+                  {stage.bytes ? <span>{formatBytes(stage.bytes, locale)}</span> : null}
                   {start !== null ? <span>{formatDuration(end - start)}</span> : <StatusBadge status={stage.status} />}
                 </span>
               </div>
               {start !== null && (
                 <div className={`bar ${stage.status}`} aria-hidden="true">
-                  <i style={{ left: `${((start - first) / span) * 100}%`, width: `${Math.max(0.5, ((end - start) / span) * 100)}%` }} />
+                  <i
+                    style={{
+                      left: `${((start - first) / span) * 100}%`,
+                      width: `${Math.max(0.5, ((end - start) / span) * 100)}%`,
+                    }}
+                  />
                 </div>
               )}
               {detail && <span className="xs muted break">{detail}</span>}

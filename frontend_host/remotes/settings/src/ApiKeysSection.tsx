@@ -33,7 +33,15 @@ export function ApiKeysSection() {
   const action = useAction({ toast: true });
   const confirm = useConfirm();
   const revoke = async (key: ApiKey) => {
-    if ((await confirm({ title: `Revoke ${key.name}?`, text: "Machines that use it are refused from now on. This cannot be undone.", action: "Revoke", danger: true })) === null) return;
+    if (
+      (await confirm({
+        title: `Revoke ${key.name}?`,
+        text: "Machines that use it are refused from now on. This cannot be undone.",
+        action: "Revoke",
+        danger: true,
+      })) === null
+    )
+      return;
     const done = await action.run(async () => {
       await api.apiKeys.revoke(key.id);
       return true;
@@ -45,11 +53,29 @@ export function ApiKeysSection() {
   const columns: Column<ApiKey>[] = [
     { key: "name", title: "Name", lead: true, render: (key) => <span className="strong">{key.name}</span> },
     { key: "prefix", title: "Begins with", render: (key) => <code>aip_{key.prefix}…</code> },
-    { key: "status", title: "State", render: (key) => <span className={`badge ${key.status === "active" ? "ok" : ""}`}>{key.status.replace(/^./, (letter) => letter.toUpperCase())}</span> },
-    { key: "scopes", title: "Scopes", align: "end", render: (key) => <span title={key.scopes.join(", ")}>{key.scopes.length}</span> },
+    {
+      key: "status",
+      title: "State",
+      render: (key) => (
+        <span className={`badge ${key.status === "active" ? "ok" : ""}`}>
+          {key.status.replace(/^./, (letter) => letter.toUpperCase())}
+        </span>
+      ),
+    },
+    {
+      key: "scopes",
+      title: "Scopes",
+      align: "end",
+      render: (key) => <span title={key.scopes.join(", ")}>{key.scopes.length}</span>,
+    },
     { key: "by", title: "By", render: (key) => key.created_by },
     { key: "used", title: "Last used", align: "end", render: (key) => <Time value={key.last_used_at} relative /> },
-    { key: "expires", title: "Until", align: "end", render: (key) => (key.expires_at ? <Time value={key.expires_at} /> : <span className="muted">no end</span>) },
+    {
+      key: "expires",
+      title: "Until",
+      align: "end",
+      render: (key) => (key.expires_at ? <Time value={key.expires_at} /> : <span className="muted">no end</span>),
+    },
     {
       key: "revoke",
       title: "",
@@ -77,7 +103,12 @@ export function ApiKeysSection() {
             page.results.length ? (
               <>
                 <DataTable label="API keys" rows={page.results} columns={columns} rowKey={(key) => key.id} />
-                <Pager hasPrevious={keys.hasPrevious} hasNext={keys.hasNext} onPrevious={keys.previous} onNext={keys.next} />
+                <Pager
+                  hasPrevious={keys.hasPrevious}
+                  hasNext={keys.hasNext}
+                  onPrevious={keys.previous}
+                  onNext={keys.next}
+                />
               </>
             ) : (
               <Empty icon="key" title="No key yet">
@@ -168,7 +199,13 @@ function CreateKeyDialog({ onClose }: { onClose: () => void }) {
       </Field>
       <ResourceView resource={known}>
         {/* A key never gets more than its maker has. */}
-        {({ results }) => <PermissionChoice all={results.filter(({ code }) => permissions.has(code))} value={scopes} onChange={setScopes} />}
+        {({ results }) => (
+          <PermissionChoice
+            all={results.filter(({ code }) => permissions.has(code))}
+            value={scopes}
+            onChange={setScopes}
+          />
+        )}
       </ResourceView>
       <ErrorNotice error={action.error} />
     </Dialog>

@@ -1,5 +1,18 @@
 import type { AuditEntry } from "@portal/api-client";
-import { Card, type Column, DataTable, Dialog, Empty, Facts, Pager, ResourceView, SearchInput, Time, useMfe, usePages } from "@portal/ui";
+import {
+  Card,
+  type Column,
+  DataTable,
+  Dialog,
+  Empty,
+  Facts,
+  Pager,
+  ResourceView,
+  SearchInput,
+  Time,
+  useMfe,
+  usePages,
+} from "@portal/ui";
 import { useState } from "react";
 
 export function AuditSection() {
@@ -23,8 +36,19 @@ export function AuditSection() {
           {(page) =>
             page.results.length ? (
               <>
-                <DataTable label="Audit log" rows={page.results} columns={columns} rowKey={(entry) => entry.id} onOpen={setOpen} />
-                <Pager hasPrevious={entries.hasPrevious} hasNext={entries.hasNext} onPrevious={entries.previous} onNext={entries.next} />
+                <DataTable
+                  label="Audit log"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(entry) => entry.id}
+                  onOpen={setOpen}
+                />
+                <Pager
+                  hasPrevious={entries.hasPrevious}
+                  hasNext={entries.hasNext}
+                  onPrevious={entries.previous}
+                  onNext={entries.next}
+                />
               </>
             ) : (
               <Empty icon="history" title={search ? "No entry matches" : "Nothing has happened yet"} />
@@ -41,7 +65,10 @@ export function AuditSection() {
               ["Who", `${open.actor.name} (${open.actor.kind})`],
               ["Action", <code key="a">{open.action}</code>],
               ["On", <code key="o">{`${open.target.type} ${open.target.id}`}</code>],
-              ...Object.entries(open.facts ?? {}).map(([name, value]): [string, string] => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
+              ...Object.entries(open.facts ?? {}).map(([name, value]): [string, string] => [
+                name,
+                typeof value === "object" ? JSON.stringify(value) : String(value),
+              ]),
             ]}
           />
         </Dialog>

@@ -1,6 +1,19 @@
-import type { Connection, Environment, Page, Variable } from "@portal/api-client";
-import { rowsOf } from "@portal/api-client";
-import { Button, Card, Checkbox, Empty, ErrorNotice, ResourceView, Select, Tabs, TextInput, useAction, useCan, useMfe, useResource } from "@portal/ui";
+import type { Connection, Environment, Variable } from "@portal/api-client";
+import {
+  Button,
+  Card,
+  Checkbox,
+  Empty,
+  ErrorNotice,
+  ResourceView,
+  Select,
+  Tabs,
+  TextInput,
+  useAction,
+  useCan,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
 
 export function EnvironmentsSection() {
@@ -10,7 +23,7 @@ export function EnvironmentsSection() {
   return (
     <ResourceView resource={environments}>
       {(answer) => {
-        const list = rowsOf(answer);
+        const list = answer.results;
         const current = list.find((one) => one.slug === chosen) ?? list[0];
         if (!current) return <Empty icon="settings" title="There is no environment" />;
         return (
@@ -34,14 +47,18 @@ export function EnvironmentsSection() {
 
 function Bindings({ environment }: { environment: Environment }) {
   const { api } = useMfe();
-  const bindings = useResource(`bindings ${environment.slug}`, (call) => api.environments.bindings(environment.slug, call));
+  const bindings = useResource(`bindings ${environment.slug}`, (call) =>
+    api.environments.bindings(environment.slug, call),
+  );
   const connections = useResource("connections", (call) => api.connections.list({ limit: 200 }, call));
   return (
     <Card title="Connections by slot">
       <ResourceView resource={bindings}>
         {(bound) => (
           <ResourceView resource={connections}>
-            {({ results }) => <BindingForm environment={environment} bound={bound} connections={results} onSaved={bindings.set} />}
+            {({ results }) => (
+              <BindingForm environment={environment} bound={bound} connections={results} onSaved={bindings.set} />
+            )}
           </ResourceView>
         )}
       </ResourceView>
@@ -63,7 +80,9 @@ function BindingForm({ environment, bound, connections, onSaved }: BindingFormPr
   const action = useAction();
   const slots = [...new Set([...connections.map((connection) => connection.slug), ...Object.keys(draft)])].sort();
   const save = async () => {
-    const saved = await action.run(() => api.environments.setBindings(environment.slug, Object.fromEntries(Object.entries(draft).filter(([, id]) => id))));
+    const saved = await action.run(() =>
+      api.environments.setBindings(environment.slug, Object.fromEntries(Object.entries(draft).filter(([, id]) => id))),
+    );
     if (!saved) return;
     notify({ tone: "ok", title: "Bindings saved." });
     onSaved(saved);
@@ -81,7 +100,10 @@ function BindingForm({ environment, bound, connections, onSaved }: BindingFormPr
               value={draft[slot] ?? ""}
               onChange={(id) => setDraft({ ...draft, [slot]: id || null })}
               options={[
-                { value: "", label: connections.some((one) => one.slug === slot) ? "The connection of this name" : "Not bound" },
+                {
+                  value: "",
+                  label: connections.some((one) => one.slug === slot) ? "The connection of this name" : "Not bound",
+                },
                 ...connections.map((one) => ({ value: one.id, label: `${one.name} (${one.connector})` })),
               ]}
             />
@@ -102,11 +124,13 @@ function BindingForm({ environment, bound, connections, onSaved }: BindingFormPr
 
 function Variables({ environment }: { environment: Environment }) {
   const { api } = useMfe();
-  const variables = useResource(`variables ${environment.slug}`, (call) => api.environments.variables(environment.slug, call));
+  const variables = useResource(`variables ${environment.slug}`, (call) =>
+    api.environments.variables(environment.slug, call),
+  );
   return (
     <Card title="Variables">
       <ResourceView resource={variables}>
-        {(stored) => <VariableForm environment={environment} stored={rowsOf(stored)} onSaved={variables.set} />}
+        {(stored) => <VariableForm environment={environment} stored={stored.variables} onSaved={variables.set} />}
       </ResourceView>
     </Card>
   );
@@ -115,19 +139,24 @@ function Variables({ environment }: { environment: Environment }) {
 interface VariableFormProps {
   environment: Environment;
   stored: Variable[];
-  onSaved: (answer: Variable[] | Page<Variable>) => void;
+  onSaved: (answer: { variables: Variable[] }) => void;
 }
 
 function VariableForm({ environment, stored, onSaved }: VariableFormProps) {
   const { api, notify } = useMfe();
   const mayManage = useCan("environment:manage");
   // The value of a stored secret never comes back; null keeps it.
-  const [rows, setRows] = useState(() => stored.map((row) => ({ ...row, value: row.secret ? null : row.value, known: true })));
+  const [rows, setRows] = useState(() =>
+    stored.map((row) => ({ ...row, value: row.secret ? null : row.value, known: true })),
+  );
   const action = useAction();
-  const change = (at: number, part: Partial<Variable>) => setRows(rows.map((row, index) => (index === at ? { ...row, ...part } : row)));
+  const change = (at: number, part: Partial<Variable>) =>
+    setRows(rows.map((row, index) => (index === at ? { ...row, ...part } : row)));
   const save = async () => {
-    const body = rows.filter((row) => row.name.trim()).map(({ name, value, secret }) => ({ name: name.trim(), value, secret }));
-    const saved = await action.run(() => api.environments.setVariables(environment.slug, body));
+    const body = rows
+      .filter((row) => row.name.trim())
+      .map(({ name, value, secret }) => ({ name: name.trim(), value, secret }));
+    const saved = await action.run(() => api.environments.setVariables(environment.slug, { variables: body }));
     if (!saved) return;
     notify({ tone: "ok", title: "Variables saved." });
     onSaved(saved);
@@ -141,7 +170,14 @@ function VariableForm({ environment, stored, onSaved }: VariableFormProps) {
         <div className="var-grid">
           {rows.map((row, at) => (
             <div key={at} style={{ display: "contents" }}>
-              <TextInput className="mono" aria-label="Name" placeholder="name" disabled={!mayManage || row.known} value={row.name} onChange={(name) => change(at, { name })} />
+              <TextInput
+                className="mono"
+                aria-label="Name"
+                placeholder="name"
+                disabled={!mayManage || row.known}
+                value={row.name}
+                onChange={(name) => change(at, { name })}
+              />
               <TextInput
                 aria-label={`Value of ${row.name}`}
                 type={row.secret ? "password" : "text"}
@@ -151,8 +187,21 @@ function VariableForm({ environment, stored, onSaved }: VariableFormProps) {
                 value={row.value ?? ""}
                 onChange={(value) => change(at, { value: value === "" && row.secret ? null : value })}
               />
-              <Checkbox label="Secret" disabled={!mayManage || row.known} checked={row.secret} onChange={(secret) => change(at, { secret })} />
-              {mayManage && <Button small tone="ghost" icon="trash" aria-label={`Remove ${row.name}`} onClick={() => setRows(rows.filter((_, index) => index !== at))} />}
+              <Checkbox
+                label="Secret"
+                disabled={!mayManage || row.known}
+                checked={row.secret}
+                onChange={(secret) => change(at, { secret })}
+              />
+              {mayManage && (
+                <Button
+                  small
+                  tone="ghost"
+                  icon="trash"
+                  aria-label={`Remove ${row.name}`}
+                  onClick={() => setRows(rows.filter((_, index) => index !== at))}
+                />
+              )}
             </div>
           ))}
         </div>

@@ -61,9 +61,23 @@ export function MembersSection() {
         </span>
       ),
     },
-    { key: "mfa", title: "Two-factor", render: (member) => (member.mfa_enabled ? <span className="badge ok">On</span> : <span className="muted">Off</span>) },
-    { key: "active", title: "State", render: (member) => (member.is_active ? "Active" : <span className="badge">Locked</span>) },
-    { key: "seen", title: "Last sign-in", align: "end", render: (member) => <Time value={member.last_login} relative /> },
+    {
+      key: "mfa",
+      title: "Two-factor",
+      render: (member) =>
+        member.mfa_enabled ? <span className="badge ok">On</span> : <span className="muted">Off</span>,
+    },
+    {
+      key: "active",
+      title: "State",
+      render: (member) => (member.is_active ? "Active" : <span className="badge">Locked</span>),
+    },
+    {
+      key: "seen",
+      title: "Last sign-in",
+      align: "end",
+      render: (member) => <Time value={member.last_login} relative />,
+    },
   ];
   return (
     <>
@@ -82,8 +96,19 @@ export function MembersSection() {
           {(page) =>
             page.results.length ? (
               <>
-                <DataTable label="Members" rows={page.results} columns={columns} rowKey={(member) => member.id} onOpen={mayManage ? setEditing : undefined} />
-                <Pager hasPrevious={members.hasPrevious} hasNext={members.hasNext} onPrevious={members.previous} onNext={members.next} />
+                <DataTable
+                  label="Members"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(member) => member.id}
+                  onOpen={mayManage ? setEditing : undefined}
+                />
+                <Pager
+                  hasPrevious={members.hasPrevious}
+                  hasNext={members.hasNext}
+                  onPrevious={members.previous}
+                  onNext={members.next}
+                />
               </>
             ) : (
               <Empty icon="user" title="Nobody matches" />
@@ -94,7 +119,12 @@ export function MembersSection() {
       {mayManage && (
         <Card title="Invitations" flush>
           <ResourceView resource={invitations}>
-            {({ results }) => <InvitationList invitations={results.filter((one) => one.status === "open" || one.status === "expired")} onChanged={invitations.reload} />}
+            {({ results }) => (
+              <InvitationList
+                invitations={results.filter((one) => one.status === "open" || one.status === "expired")}
+                onChanged={invitations.reload}
+              />
+            )}
           </ResourceView>
         </Card>
       )}
@@ -137,7 +167,13 @@ function InvitationList({ invitations, onChanged }: { invitations: Invitation[];
     { key: "email", title: "E-mail", lead: true, render: (one) => one.email },
     { key: "roles", title: "Roles", render: (one) => one.roles.join(", ") },
     { key: "by", title: "By", render: (one) => one.invited_by },
-    { key: "until", title: "Until", align: "end", render: (one) => (one.status === "expired" ? <span className="badge bad">Expired</span> : <Time value={one.expires_at} />) },
+    {
+      key: "until",
+      title: "Until",
+      align: "end",
+      render: (one) =>
+        one.status === "expired" ? <span className="badge bad">Expired</span> : <Time value={one.expires_at} />,
+    },
     {
       key: "menu",
       title: "",
@@ -161,7 +197,15 @@ function InvitationList({ invitations, onChanged }: { invitations: Invitation[];
               icon: "trash",
               danger: true,
               run: async () => {
-                if ((await confirm({ title: `Revoke the invitation of ${one.email}?`, text: "Its link stops working.", action: "Revoke", danger: true })) === null) return;
+                if (
+                  (await confirm({
+                    title: `Revoke the invitation of ${one.email}?`,
+                    text: "Its link stops working.",
+                    action: "Revoke",
+                    danger: true,
+                  })) === null
+                )
+                  return;
                 await action.run(() => api.invitations.remove(one.id));
                 onChanged();
               },
@@ -209,7 +253,17 @@ function InviteDialog({ roles, onClose, onDone }: { roles: Role[]; onClose: () =
   );
 }
 
-function MemberDialog({ member, roles, onClose, onDone }: { member: Member; roles: Role[]; onClose: () => void; onDone: () => void }) {
+function MemberDialog({
+  member,
+  roles,
+  onClose,
+  onDone,
+}: {
+  member: Member;
+  roles: Role[];
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const { api, notify, user } = useMfe();
   const [chosen, setChosen] = useState(member.roles);
   const [active, setActive] = useState(member.is_active);
@@ -221,7 +275,15 @@ function MemberDialog({ member, roles, onClose, onDone }: { member: Member; role
     onDone();
   };
   const remove = async () => {
-    if ((await confirm({ title: `Remove ${member.name || member.email}?`, text: "They are signed out and lose access. What they did stays in the audit log.", action: "Remove", danger: true })) === null) return;
+    if (
+      (await confirm({
+        title: `Remove ${member.name || member.email}?`,
+        text: "They are signed out and lose access. What they did stays in the audit log.",
+        action: "Remove",
+        danger: true,
+      })) === null
+    )
+      return;
     const done = await action.run(async () => {
       await api.members.remove(member.id);
       return true;

@@ -17,11 +17,18 @@ const LOCALES = [
 
 export function ProfileSection() {
   const { api, user, notify, updateUser } = useMfe();
-  const [draft, setDraft] = useState({ name: user.name, timezone: user.timezone, locale: user.locale, theme: user.theme });
+  const [draft, setDraft] = useState({
+    name: user.name,
+    timezone: user.timezone,
+    locale: user.locale,
+    theme: user.theme,
+  });
   const save = useAction();
   // Zones keep changing; the browser's list is as new as the browser. The stored one is offered even if it is not in it.
   const zones = [...new Set([user.timezone, "UTC", ...Intl.supportedValuesOf("timeZone")])].sort();
-  const locales = LOCALES.some(([value]) => value === user.locale) ? LOCALES : [[user.locale, user.locale] as const, ...LOCALES];
+  const locales = LOCALES.some(([value]) => value === user.locale)
+    ? LOCALES
+    : [[user.locale, user.locale] as const, ...LOCALES];
   const submit = async () => {
     const me = await save.run(() => api.me.update(draft));
     if (!me) return;
@@ -40,8 +47,21 @@ export function ProfileSection() {
         <Field label="E-mail" hint="You sign in with it; it cannot be changed here.">
           {(ids) => <TextInput {...ids} value={user.email} disabled onChange={() => {}} />}
         </Field>
-        <Field label="Name">{(ids) => <TextInput {...ids} autoComplete="name" maxLength={120} value={draft.name} onChange={(name) => setDraft({ ...draft, name })} />}</Field>
-        <Field label="Time zone" hint={`Now: ${formatDateTime(new Date().toISOString(), draft.locale || "en", draft.timezone)}`}>
+        <Field label="Name">
+          {(ids) => (
+            <TextInput
+              {...ids}
+              autoComplete="name"
+              maxLength={120}
+              value={draft.name}
+              onChange={(name) => setDraft({ ...draft, name })}
+            />
+          )}
+        </Field>
+        <Field
+          label="Time zone"
+          hint={`Now: ${formatDateTime(new Date().toISOString(), draft.locale || "en", draft.timezone)}`}
+        >
           {(ids) => (
             <Select
               {...ids}
@@ -51,9 +71,17 @@ export function ProfileSection() {
             />
           )}
         </Field>
-        <Field label="Numbers and dates" hint={`${new Intl.NumberFormat(draft.locale || "en", { minimumFractionDigits: 2 }).format(1234567.89)}`}>
+        <Field
+          label="Numbers and dates"
+          hint={`${new Intl.NumberFormat(draft.locale || "en", { minimumFractionDigits: 2 }).format(1234567.89)}`}
+        >
           {(ids) => (
-            <Select {...ids} value={draft.locale} onChange={(locale) => setDraft({ ...draft, locale })} options={locales.map(([value, label]) => ({ value, label }))} />
+            <Select
+              {...ids}
+              value={draft.locale}
+              onChange={(locale) => setDraft({ ...draft, locale })}
+              options={locales.map(([value, label]) => ({ value, label }))}
+            />
           )}
         </Field>
         <Field label="Theme">

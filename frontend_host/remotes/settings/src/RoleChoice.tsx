@@ -1,7 +1,15 @@
 import type { Role } from "@portal/api-client";
 import { Checkbox } from "@portal/ui";
 
-export function RoleChoice({ roles, value, onChange }: { roles: Role[]; value: string[]; onChange: (slugs: string[]) => void }) {
+export function RoleChoice({
+  roles,
+  value,
+  onChange,
+}: {
+  roles: Role[];
+  value: string[];
+  onChange: (slugs: string[]) => void;
+}) {
   return (
     <div className="stack gap-3" role="group" aria-label="Roles">
       {roles.map((role) => (

@@ -1,5 +1,20 @@
 import type { Permission, Role } from "@portal/api-client";
-import { Button, Card, type Column, DataTable, Dialog, ErrorNotice, Field, ResourceView, TextInput, useAction, useCan, useConfirm, useMfe, useResource } from "@portal/ui";
+import {
+  Button,
+  Card,
+  type Column,
+  DataTable,
+  Dialog,
+  ErrorNotice,
+  Field,
+  ResourceView,
+  TextInput,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
 import { PermissionChoice } from "./PermissionChoice";
 
@@ -32,7 +47,9 @@ export function RolesSection() {
       )}
       <Card flush>
         <ResourceView resource={roles}>
-          {({ results }) => <DataTable label="Roles" rows={results} columns={columns} rowKey={(role) => role.slug} onOpen={setOpen} />}
+          {({ results }) => (
+            <DataTable label="Roles" rows={results} columns={columns} rowKey={(role) => role.slug} onOpen={setOpen} />
+          )}
         </ResourceView>
       </Card>
       {open && permissions.data && (
@@ -68,7 +85,16 @@ function RoleDialog({ role, editable, all, onClose, onDone }: RoleDialogProps) {
     if (await action.run(() => (role ? api.roles.update(role.slug, body) : api.roles.create(body)))) onDone();
   };
   const remove = async () => {
-    if (!role || (await confirm({ title: `Delete ${role.name}?`, text: "Members who have it lose its permissions.", action: "Delete", danger: true })) === null) return;
+    if (
+      !role ||
+      (await confirm({
+        title: `Delete ${role.name}?`,
+        text: "Members who have it lose its permissions.",
+        action: "Delete",
+        danger: true,
+      })) === null
+    )
+      return;
     const done = await action.run(async () => {
       await api.roles.remove(role.slug);
       return true;

@@ -16,12 +16,48 @@ interface Section {
 }
 
 const SECTIONS: Section[] = [
-  { path: "/settings/profile", label: "Profile", lead: "Your name, time zone, language and theme.", permission: null, body: ProfileSection },
-  { path: "/settings/members", label: "Members", lead: "People of this organisation and open invitations.", permission: "member:view", body: MembersSection },
-  { path: "/settings/roles", label: "Roles", lead: "Named sets of permissions.", permission: "member:view", body: RolesSection },
-  { path: "/settings/environments", label: "Environments", lead: "Which connection a slot means, and the values of variables, by environment.", permission: "environment:view", body: EnvironmentsSection },
-  { path: "/settings/api-keys", label: "API keys", lead: "For machines. A key's text is shown once.", permission: "apikey:manage", body: ApiKeysSection },
-  { path: "/settings/audit", label: "Audit", lead: "Who did what, in an order that cannot be rewritten.", permission: "audit:view", body: AuditSection },
+  {
+    path: "/settings/profile",
+    label: "Profile",
+    lead: "Your name, time zone, language and theme.",
+    permission: null,
+    body: ProfileSection,
+  },
+  {
+    path: "/settings/members",
+    label: "Members",
+    lead: "People of this organisation and open invitations.",
+    permission: "member:view",
+    body: MembersSection,
+  },
+  {
+    path: "/settings/roles",
+    label: "Roles",
+    lead: "Named sets of permissions.",
+    permission: "member:view",
+    body: RolesSection,
+  },
+  {
+    path: "/settings/environments",
+    label: "Environments",
+    lead: "Which connection a slot means, and the values of variables, by environment.",
+    permission: "environment:view",
+    body: EnvironmentsSection,
+  },
+  {
+    path: "/settings/api-keys",
+    label: "API keys",
+    lead: "For machines. A key's text is shown once.",
+    permission: "apikey:manage",
+    body: ApiKeysSection,
+  },
+  {
+    path: "/settings/audit",
+    label: "Audit",
+    lead: "Who did what, in an order that cannot be rewritten.",
+    permission: "audit:view",
+    body: AuditSection,
+  },
 ];
 
 export function SettingsApp() {

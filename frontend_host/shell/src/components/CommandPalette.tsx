@@ -22,11 +22,29 @@ function staticCommands(shell: Shell): Command[] {
   }));
   const actions: (Command | false)[] = [
     can("flow:edit") && { id: "new-flow", label: "New flow", group: "Do", icon: "plus", run: go("/flows?create=1") },
-    can("connection:edit") && { id: "new-connection", label: "New connection", group: "Do", icon: "plus", run: go("/connections/new") },
-    can("member:manage") && { id: "invite", label: "Invite someone", group: "Do", icon: "user", run: go("/settings/members") },
+    can("connection:edit") && {
+      id: "new-connection",
+      label: "New connection",
+      group: "Do",
+      icon: "plus",
+      run: go("/connections/new"),
+    },
+    can("member:manage") && {
+      id: "invite",
+      label: "Invite someone",
+      group: "Do",
+      icon: "user",
+      run: go("/settings/members"),
+    },
     { id: "light", label: "Light theme", group: "Do", icon: "sun", run: () => void shell.setTheme("light") },
     { id: "dark", label: "Dark theme", group: "Do", icon: "moon", run: () => void shell.setTheme("dark") },
-    { id: "keys", label: "Keyboard shortcuts", group: "Do", icon: "keyboard", run: () => shell.store.set({ overlay: "keys" }) },
+    {
+      id: "keys",
+      label: "Keyboard shortcuts",
+      group: "Do",
+      icon: "keyboard",
+      run: () => shell.store.set({ overlay: "keys" }),
+    },
   ];
   return [...pages, ...actions.filter((command): command is Command => command !== false)];
 }
@@ -61,12 +79,24 @@ export function CommandPalette({ shell, onClose }: { shell: Shell; onClose: () =
       const rows = (answer: PromiseSettledResult<{ results: { id: string; name: string }[] } | null>) =>
         answer.status === "fulfilled" ? (answer.value?.results ?? []) : [];
       setFound([
-        ...rows(flows).map(({ id, name }): Command => ({
-          id, label: name, group: "Flows", icon: "flow", run: () => shell.navigate(`/flows/${id}`),
-        })),
-        ...rows(connections).map(({ id, name }): Command => ({
-          id, label: name, group: "Connections", icon: "plug", run: () => shell.navigate(`/connections/${id}`),
-        })),
+        ...rows(flows).map(
+          ({ id, name }): Command => ({
+            id,
+            label: name,
+            group: "Flows",
+            icon: "flow",
+            run: () => shell.navigate(`/flows/${id}`),
+          }),
+        ),
+        ...rows(connections).map(
+          ({ id, name }): Command => ({
+            id,
+            label: name,
+            group: "Connections",
+            icon: "plug",
+            run: () => shell.navigate(`/connections/${id}`),
+          }),
+        ),
       ]);
     }, 180);
     return () => {

@@ -119,7 +119,12 @@ export function TopBar({ shell }: { shell: Shell }) {
       <Brand shell={shell} />
       <div className="row push gap-2">
         <LiveBadge shell={shell} />
-        <Button tone="ghost" icon="search" aria-label="Find or do" onClick={() => shell.store.set({ overlay: "palette" })} />
+        <Button
+          tone="ghost"
+          icon="search"
+          aria-label="Find or do"
+          onClick={() => shell.store.set({ overlay: "palette" })}
+        />
       </div>
     </header>
   );

@@ -2,7 +2,7 @@ import { type Api, createApi } from "@portal/api-client";
 import { LiveClient } from "@portal/live";
 import { findRemote, type NavigationItem, type RemoteDescriptor } from "@portal/mfe-contract";
 import { type Bootstrap, liveAddress } from "./bootstrap";
-import { type HostProps, type MfeFailure, type MfeHost, PortalMfeElement } from "./PortalMfe";
+import type { HostProps, MfeFailure, MfeHost, PortalMfeElement } from "./PortalMfe";
 import { startRouter } from "./router";
 import { applyTheme, ShellStore } from "./store";
 
@@ -56,7 +56,11 @@ export class Shell {
     try {
       await this.api.me.update({ theme });
     } catch {
-      this.store.notify({ tone: "bad", title: "The theme could not be saved.", detail: "It holds for this page only." });
+      this.store.notify({
+        tone: "bad",
+        title: "The theme could not be saved.",
+        detail: "It holds for this page only.",
+      });
     }
   };
 

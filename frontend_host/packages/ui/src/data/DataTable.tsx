@@ -65,7 +65,12 @@ export function DataTable<T>(props: DataTableProps<T>) {
               </th>
             )}
             {columns.map((column) => (
-              <th key={column.key} scope="col" className={column.align} style={column.width ? { width: column.width } : undefined}>
+              <th
+                key={column.key}
+                scope="col"
+                className={column.align}
+                style={column.width ? { width: column.width } : undefined}
+              >
                 {column.title}
               </th>
             ))}
@@ -87,14 +92,23 @@ export function DataTable<T>(props: DataTableProps<T>) {
               >
                 {onSelect && (
                   <td className="pick">
-                    <input type="checkbox" className="box" aria-label="Select row" checked={picked.has(key)} onChange={() => toggle(key)} />
+                    <input
+                      type="checkbox"
+                      className="box"
+                      aria-label="Select row"
+                      checked={picked.has(key)}
+                      onChange={() => toggle(key)}
+                    />
                   </td>
                 )}
                 {columns.map((column) => (
                   <td
                     key={column.key}
                     data-label={column.title || undefined}
-                    className={[column.align, column.lead && "lead", column.offCard && "off-card"].filter(Boolean).join(" ") || undefined}
+                    className={
+                      [column.align, column.lead && "lead", column.offCard && "off-card"].filter(Boolean).join(" ") ||
+                      undefined
+                    }
                   >
                     {column.lead && onOpen ? (
                       <button type="button" className="linklike primary" data-row-link="" onClick={() => onOpen(row)}>
@@ -105,7 +119,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
                         {column.render(row)}
                       </Link>
                     ) : (
-                      column.render(row)
+                      <div className="cell">{column.render(row)}</div>
                     )}
                   </td>
                 ))}

@@ -1,6 +1,6 @@
 import type { JsonValue, Row } from "@portal/api-client";
+import { formatDecimal, isDecimalType } from "../format/numbers";
 import { useMfe } from "../remote/context";
-import { isDecimalType, formatDecimal } from "../format/numbers";
 
 /** One value as the source gave it: NULL is told from empty text, decimals keep all their digits. */
 export function Value({ value, type }: { value: JsonValue | undefined; type?: string }) {

@@ -43,7 +43,17 @@ export function ErrorState({ error, onRetry }: { error: unknown; onRetry?: () =>
   const remedy = error instanceof ApiError ? error.remedy : null;
   const requestId = error instanceof ApiError ? error.requestId : null;
   return (
-    <Empty icon="error" title="This could not be loaded" actions={onRetry && <Button icon="refresh" onClick={onRetry}>Try again</Button>}>
+    <Empty
+      icon="error"
+      title="This could not be loaded"
+      actions={
+        onRetry && (
+          <Button icon="refresh" onClick={onRetry}>
+            Try again
+          </Button>
+        )
+      }
+    >
       {toMessage(error)} {remedy}
       {requestId && <span className="muted"> Report id {requestId}.</span>}
     </Empty>
@@ -116,12 +126,21 @@ interface ResourceViewProps<T> {
 /** Skeleton, then data or the error. Data stays on screen while it is read again, also when that fails. */
 export function ResourceView<T>({ resource, skeleton, children }: ResourceViewProps<T>) {
   const { data, error, reload } = resource;
-  if (data === undefined) return error ? <ErrorState error={error} onRetry={reload} /> : (skeleton ?? <TableSkeleton />);
+  if (data === undefined)
+    return error ? <ErrorState error={error} onRetry={reload} /> : (skeleton ?? <TableSkeleton />);
   return (
     <>
       {error ? (
         <div style={{ padding: "var(--space-3)" }}>
-          <Notice tone="warn" title="Not up to date." actions={<Button small onClick={reload}>Try again</Button>}>
+          <Notice
+            tone="warn"
+            title="Not up to date."
+            actions={
+              <Button small onClick={reload}>
+                Try again
+              </Button>
+            }
+          >
             {toMessage(error)}
           </Notice>
         </div>

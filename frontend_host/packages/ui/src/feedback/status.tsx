@@ -25,6 +25,7 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   queued: ["", "Queued"],
   pending: ["", "Waiting"],
   waiting: ["", "Waiting"],
+  ready: ["", "Ready"],
   running: ["info live", "Running"],
   cancelling: ["warn live", "Cancelling"],
   succeeded: ["ok", "Succeeded"],

@@ -12,7 +12,10 @@ export function formatRelative(at: Date, now: Date, locale: string): string {
   const seconds = Math.round((at.getTime() - now.getTime()) / 1000);
   for (const [unit, size] of STEPS) {
     if (Math.abs(seconds) >= size)
-      return new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" }).format(Math.trunc(seconds / size), unit);
+      return new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" }).format(
+        Math.trunc(seconds / size),
+        unit,
+      );
   }
   return "just now";
 }

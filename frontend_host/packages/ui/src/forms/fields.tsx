@@ -8,7 +8,12 @@ interface FieldProps {
   error?: string | null;
   required?: boolean;
   /** Receives the ids that tie the control to its label, hint and error. */
-  children: (ids: { id: string; "aria-describedby"?: string; "aria-invalid"?: boolean; required?: boolean }) => ReactNode;
+  children: (ids: {
+    id: string;
+    "aria-describedby"?: string;
+    "aria-invalid"?: boolean;
+    required?: boolean;
+  }) => ReactNode;
 }
 
 export function Field({ label, hint, error, required, children }: FieldProps) {
@@ -20,7 +25,12 @@ export function Field({ label, hint, error, required, children }: FieldProps) {
         {label}
         {required === false && <span className="muted xs"> · optional</span>}
       </label>
-      {children({ id, "aria-describedby": described, "aria-invalid": error ? true : undefined, required: required || undefined })}
+      {children({
+        id,
+        "aria-describedby": described,
+        "aria-invalid": error ? true : undefined,
+        required: required || undefined,
+      })}
       {error ? (
         <span className="error" id={`${id}-e`} role="alert">
           <Icon name="error" size={13} /> {error}
@@ -92,7 +102,12 @@ interface CheckProps {
 export function Checkbox({ label, hint, checked, disabled, onChange }: CheckProps) {
   return (
     <label className="check">
-      <input type="checkbox" checked={checked} disabled={disabled} onChange={(event) => onChange(event.target.checked)} />
+      <input
+        type="checkbox"
+        checked={checked}
+        disabled={disabled}
+        onChange={(event) => onChange(event.target.checked)}
+      />
       <span>
         {label}
         {hint && <span className="hint">{hint}</span>}

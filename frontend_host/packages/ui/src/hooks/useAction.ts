@@ -1,7 +1,7 @@
 import { ApiError } from "@portal/api-client";
 import { useCallback, useState } from "react";
-import { useMfe } from "../remote/context";
 import { toMessage } from "../feedback/states";
+import { useMfe } from "../remote/context";
 
 interface Action {
   busy: boolean;
@@ -38,4 +38,3 @@ export function useAction({ toast = false } = {}): Action {
   );
   return { busy, error, clear: useCallback(() => setError(null), []), run };
 }
-

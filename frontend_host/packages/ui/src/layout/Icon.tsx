@@ -31,7 +31,8 @@ const PATHS = {
   upload: "M12 16V4M7 9l5-5 5 5M4 20h16",
   refresh: "M20 11a8 8 0 0 0-14.5-4L3 10M3 4v6h6M4 13a8 8 0 0 0 14.5 4L21 14M21 20v-6h-6",
   stop: "M6 6h12v12H6z",
-  database: "M12 3c4.4 0 8 1.3 8 3s-3.6 3-8 3-8-1.3-8-3 3.6-3 8-3zM4 6v6c0 1.7 3.6 3 8 3s8-1.3 8-3V6M4 12v6c0 1.7 3.6 3 8 3s8-1.3 8-3v-6",
+  database:
+    "M12 3c4.4 0 8 1.3 8 3s-3.6 3-8 3-8-1.3-8-3 3.6-3 8-3zM4 6v6c0 1.7 3.6 3 8 3s8-1.3 8-3V6M4 12v6c0 1.7 3.6 3 8 3s8-1.3 8-3v-6",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
   globe: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM3 12h18M12 3c3 2.5 3 15.5 0 18M12 3c-3 2.5-3 15.5 0 18",
   warehouse: "M3 9l9-5 9 5v11H3zM8 20v-7h8v7M8 16.5h8",
@@ -61,7 +62,7 @@ export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {
         d={PATHS[name]}
         fill="none"
         stroke="currentColor"
-        strokeWidth={size > 22 ? 1.5 : 1.8}
+        strokeWidth={name === "more" ? 3 : size > 22 ? 1.5 : 1.8}
         strokeLinecap="round"
         strokeLinejoin="round"
       />

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
-import { useEffect } from "react";
-import { useMfe } from "../remote/context";
+import { useEffect, useRef } from "react";
 import { Link } from "../actions/Link";
+import { useMfe } from "../remote/context";
 import { Icon } from "./Icon";
 
 interface PageProps {
@@ -104,8 +104,15 @@ export function Tabs<K extends string>({ label, items, value, onChange, kind = "
     onChange(next.key);
     target.querySelectorAll<HTMLElement>('[role="tab"]')[items.indexOf(next)]?.focus();
   };
+  const list = useRef<HTMLDivElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another choice may be out of sight on small screens.
+  useEffect(() => {
+    const current = list.current?.querySelector<HTMLElement>('[aria-selected="true"]');
+    if (current && list.current) list.current.scrollLeft = current.offsetLeft - list.current.offsetLeft - 40;
+  }, [value]);
   return (
     <div
+      ref={list}
       className={kind}
       role="tablist"
       aria-label={label}

@@ -24,7 +24,10 @@ export function Dialog({ title, lead, onClose, kind = "dialog", wide, footer, on
     const root = element.getRootNode() as ShadowRoot | Document;
     const before = root.activeElement as HTMLElement | null;
     element.showModal();
-    element.querySelector<HTMLElement>("[data-autofocus], .dialog-body input, .dialog-body select, .dialog-body textarea")?.focus();
+    const first = element.querySelector<HTMLElement>(
+      "[data-autofocus], .dialog-body input, .dialog-body select, .dialog-body textarea",
+    );
+    (first ?? element.querySelector<HTMLElement>("h2"))?.focus();
     return () => {
       element.close();
       before?.focus();
@@ -51,7 +54,9 @@ export function Dialog({ title, lead, onClose, kind = "dialog", wide, footer, on
     >
       <div className="dialog-head">
         <div>
-          <h2 id={id}>{title}</h2>
+          <h2 id={id} tabIndex={-1}>
+            {title}
+          </h2>
           {lead && <p>{lead}</p>}
         </div>
         <Button tone="ghost" icon="close" aria-label="Close" onClick={onClose} />

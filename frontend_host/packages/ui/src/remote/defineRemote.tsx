@@ -1,9 +1,9 @@
 import type { MfeModule, MfeProps } from "@portal/mfe-contract";
 import { Component, type ComponentType, type ReactNode, StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";
+import { ConfirmHost } from "../overlays/confirm";
 import { adoptStyles, uiStyles } from "../styles";
 import { MfeContext } from "./context";
-import { ConfirmHost } from "../overlays/confirm";
 
 interface BoundaryProps {
   onError: (error: unknown) => void;

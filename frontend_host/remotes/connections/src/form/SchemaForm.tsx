@@ -61,15 +61,34 @@ function SchemaField({ name, schema, path, required, value, errors, onChange }: 
     return (
       <fieldset className="full">
         <legend>{label}</legend>
-        <SchemaForm schema={schema} values={(value as JsonObject) ?? {}} errors={errors} prefix={`${path}.`} onChange={onChange} />
+        <SchemaForm
+          schema={schema}
+          values={(value as JsonObject) ?? {}}
+          errors={errors}
+          prefix={`${path}.`}
+          onChange={onChange}
+        />
       </fieldset>
     );
-  const wide = kind === "object" || kind === "array" || schema.format === "uri" || (schema.maxLength ?? 0) > 120;
+  const wide =
+    kind === "object" ||
+    kind === "array" ||
+    schema.format === "uri" ||
+    schema.format === "textarea" ||
+    (schema.maxLength ?? 0) > 120;
   return (
     <div className={wide ? "full" : undefined}>
       <Field label={label} hint={schema.description} error={error} required={required}>
         {(ids) => {
-          if (kind === "choice") return <Select {...ids} value={stringOf(value)} options={optionsOf(schema, required)} onChange={(text) => onChange(choiceOf(schema, text))} />;
+          if (kind === "choice")
+            return (
+              <Select
+                {...ids}
+                value={stringOf(value)}
+                options={optionsOf(schema, required)}
+                onChange={(text) => onChange(choiceOf(schema, text))}
+              />
+            );
           if (kind === "integer" || kind === "number")
             return (
               <TextInput
@@ -77,10 +96,23 @@ function SchemaField({ name, schema, path, required, value, errors, onChange }: 
                 inputMode="numeric"
                 value={stringOf(value)}
                 placeholder={stringOf(schema.default)}
-                onChange={(text) => onChange(text.trim() === "" ? undefined : /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text)}
+                onChange={(text) =>
+                  onChange(text.trim() === "" ? undefined : /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text)
+                }
               />
             );
-          if (kind === "array" || kind === "object") return <JsonArea ids={ids} kind={kind} value={value} onChange={onChange} />;
+          if (kind === "array" || kind === "object")
+            return <JsonArea ids={ids} kind={kind} value={value} onChange={onChange} />;
+          if (schema.format === "textarea")
+            return (
+              <TextArea
+                {...ids}
+                className="mono"
+                spellCheck={false}
+                value={stringOf(value)}
+                onChange={(text) => onChange(text === "" ? undefined : text)}
+              />
+            );
           return (
             <TextInput
               {...ids}
@@ -96,9 +128,23 @@ function SchemaField({ name, schema, path, required, value, errors, onChange }: 
 }
 
 /** Lists of texts are edited a line each; other structures as JSON, kept as text while it does not parse. */
-function JsonArea({ ids, kind, value, onChange }: { ids: object; kind: string; value: JsonValue | undefined; onChange: (value: JsonValue | undefined) => void }) {
-  const lines = kind === "array" && (value === undefined || (Array.isArray(value) && value.every((item) => typeof item === "string")));
-  const [text, setText] = useState(() => (value === undefined ? "" : lines ? (value as string[]).join("\n") : JSON.stringify(value, null, 2)));
+function JsonArea({
+  ids,
+  kind,
+  value,
+  onChange,
+}: {
+  ids: object;
+  kind: string;
+  value: JsonValue | undefined;
+  onChange: (value: JsonValue | undefined) => void;
+}) {
+  const lines =
+    kind === "array" &&
+    (value === undefined || (Array.isArray(value) && value.every((item) => typeof item === "string")));
+  const [text, setText] = useState(() =>
+    value === undefined ? "" : lines ? (value as string[]).join("\n") : JSON.stringify(value, null, 2),
+  );
   const [asLines] = useState(lines);
   return (
     <TextArea
@@ -110,7 +156,13 @@ function JsonArea({ ids, kind, value, onChange }: { ids: object; kind: string; v
       onChange={(next) => {
         setText(next);
         if (!next.trim()) onChange(undefined);
-        else if (asLines && !next.trim().startsWith("[")) onChange(next.split("\n").map((line) => line.trim()).filter(Boolean));
+        else if (asLines && !next.trim().startsWith("["))
+          onChange(
+            next
+              .split("\n")
+              .map((line) => line.trim())
+              .filter(Boolean),
+          );
         else {
           try {
             onChange(JSON.parse(next) as JsonValue);
@@ -129,9 +181,17 @@ function stringOf(value: JsonValue | undefined): string {
 
 function optionsOf(schema: JsonSchema, required: boolean): Option[] {
   const options = schema.enum
-    ? schema.enum.map((value) => ({ value: stringOf(value), label: schema["x-enum-labels"]?.[stringOf(value)] ?? (value === null ? "–" : stringOf(value)) }))
-    : (schema.oneOf ?? []).map((option) => ({ value: stringOf(option.const), label: option.title ?? stringOf(option.const) }));
-  return required && schema.default !== undefined ? options : [{ value: "", label: "Choose…" }, ...options.filter((option) => option.value !== "")];
+    ? schema.enum.map((value) => ({
+        value: stringOf(value),
+        label: schema["x-enum-labels"]?.[stringOf(value)] ?? (value === null ? "–" : stringOf(value)),
+      }))
+    : (schema.oneOf ?? []).map((option) => ({
+        value: stringOf(option.const),
+        label: option.title ?? stringOf(option.const),
+      }));
+  return required && schema.default !== undefined
+    ? options
+    : [{ value: "", label: "Choose…" }, ...options.filter((option) => option.value !== "")];
 }
 
 function choiceOf(schema: JsonSchema, text: string): JsonValue | undefined {

@@ -69,7 +69,13 @@ export function SecretFields({ secrets, stored, values, errors, onChange }: Secr
             >
               {(ids) => (
                 <span className="row">
-                  <TextInput {...ids} type="password" autoComplete="new-password" value={value ?? ""} onChange={(text) => change(secret.name, text)} />
+                  <TextInput
+                    {...ids}
+                    type="password"
+                    autoComplete="new-password"
+                    value={value ?? ""}
+                    onChange={(text) => change(secret.name, text)}
+                  />
                   {isStored && (
                     <Button small onClick={() => change(secret.name, undefined)}>
                       Keep old

@@ -50,9 +50,12 @@ function mistakeOf(schema: JsonSchema, value: JsonValue): string | null {
     if (schema.maximum !== undefined && value > schema.maximum) return `At most ${schema.maximum}.`;
   }
   if (typeof value === "string") {
-    if (schema.minLength !== undefined && value.length < schema.minLength) return `At least ${schema.minLength} characters.`;
-    if (schema.maxLength !== undefined && value.length > schema.maxLength) return `At most ${schema.maxLength} characters.`;
-    if (schema.pattern && !safePattern(schema.pattern)?.test(value)) return schema.description ?? "This has the wrong form.";
+    if (schema.minLength !== undefined && value.length < schema.minLength)
+      return `At least ${schema.minLength} characters.`;
+    if (schema.maxLength !== undefined && value.length > schema.maxLength)
+      return `At most ${schema.maxLength} characters.`;
+    if (schema.pattern && !safePattern(schema.pattern)?.test(value))
+      return schema.description ?? "This has the wrong form.";
   }
   return null;
 }

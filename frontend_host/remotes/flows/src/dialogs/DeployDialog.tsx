@@ -1,5 +1,15 @@
-import { rowsOf } from "@portal/api-client";
-import { Button, Dialog, ErrorNotice, Field, Notice, ResourceView, Select, useAction, useMfe, useResource } from "@portal/ui";
+import {
+  Button,
+  Dialog,
+  ErrorNotice,
+  Field,
+  Notice,
+  ResourceView,
+  Select,
+  useAction,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
 
@@ -39,7 +49,10 @@ export function DeployDialog({ onClose }: { onClose: () => void }) {
             {...ids}
             value={environment}
             onChange={setEnvironment}
-            options={rowsOf(environments.data ?? []).map((one) => ({ value: one.slug, label: one.name || one.slug }))}
+            options={(environments.data?.results ?? []).map((one) => ({
+              value: one.slug,
+              label: one.name || one.slug,
+            }))}
           />
         )}
       </Field>
@@ -52,7 +65,10 @@ export function DeployDialog({ onClose }: { onClose: () => void }) {
                   {...ids}
                   value={version}
                   onChange={setVersion}
-                  options={results.map((one) => ({ value: String(one.number), label: `v${one.number}${one.note ? `: ${one.note}` : ""}` }))}
+                  options={results.map((one) => ({
+                    value: String(one.number),
+                    label: `v${one.number}${one.note ? `: ${one.note}` : ""}`,
+                  }))}
                 />
               )}
             </Field>
@@ -61,7 +77,9 @@ export function DeployDialog({ onClose }: { onClose: () => void }) {
           )
         }
       </ResourceView>
-      <p className="small soft">{now ? `Now deployed there: version ${now.version}.` : "Nothing is deployed there yet."}</p>
+      <p className="small soft">
+        {now ? `Now deployed there: version ${now.version}.` : "Nothing is deployed there yet."}
+      </p>
       <ErrorNotice error={action.error} />
     </Dialog>
   );

@@ -33,7 +33,12 @@ export function PublishDialog({ onClose, onPublished }: { onClose: () => void; o
         </>
       }
     >
-      {errors > 0 && <Notice tone="warn" title={`The draft has ${errors} ${errors === 1 ? "error" : "errors"}; publishing will be refused.`} />}
+      {errors > 0 && (
+        <Notice
+          tone="warn"
+          title={`The draft has ${errors} ${errors === 1 ? "error" : "errors"}; publishing will be refused.`}
+        />
+      )}
       <Field label="Note" hint="What changed, for the people who deploy it." required={false}>
         {(ids) => <TextArea {...ids} value={note} onChange={setNote} />}
       </Field>

@@ -1,5 +1,15 @@
-import { rowsOf } from "@portal/api-client";
-import { Button, Dialog, ErrorNotice, Field, Notice, Select, TextInput, useAction, useMfe, useResource } from "@portal/ui";
+import {
+  Button,
+  Dialog,
+  ErrorNotice,
+  Field,
+  Notice,
+  Select,
+  TextInput,
+  useAction,
+  useMfe,
+  useResource,
+} from "@portal/ui";
 import { useRef, useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
 
@@ -51,7 +61,10 @@ export function RunDialog({ onClose }: { onClose: () => void }) {
             {...ids}
             value={environment}
             onChange={setEnvironment}
-            options={rowsOf(environments.data ?? []).map((one) => ({ value: one.slug, label: one.name || one.slug }))}
+            options={(environments.data?.results ?? []).map((one) => ({
+              value: one.slug,
+              label: one.name || one.slug,
+            }))}
           />
         )}
       </Field>
@@ -64,7 +77,11 @@ export function RunDialog({ onClose }: { onClose: () => void }) {
               onChange={setVersion}
               options={[
                 { value: "draft", label: "The draft as it is now" },
-                { value: "deployed", label: deployed ? `The deployed version ${deployed.version}` : "The deployed version (none)", disabled: !deployed },
+                {
+                  value: "deployed",
+                  label: deployed ? `The deployed version ${deployed.version}` : "The deployed version (none)",
+                  disabled: !deployed,
+                },
               ]}
             />
           )}
@@ -86,7 +103,11 @@ export function RunDialog({ onClose }: { onClose: () => void }) {
         )}
       </Field>
       {mode === "incremental" && (
-        <Field label="Since" hint={`Empty: since the last run. A cursor value, e.g. 2026-01-31T00:00:00Z. Your time zone is ${timeZone}.`} required={false}>
+        <Field
+          label="Since"
+          hint={`Empty: since the last run. A cursor value, e.g. 2026-01-31T00:00:00Z. Your time zone is ${timeZone}.`}
+          required={false}
+        >
           {(ids) => <TextInput {...ids} className="mono" value={since} onChange={setSince} />}
         </Field>
       )}

@@ -15,7 +15,12 @@ export function SuggestDrawer({ onClose }: { onClose: () => void }) {
     (call) =>
       api.flows.suggest(
         flow.id,
-        { connection: source.connection, entity: source.entity, target_connection: target.connection, target_entity: target.entity },
+        {
+          connection: source.connection,
+          entity: source.entity,
+          target_connection: target.connection,
+          target_entity: target.entity,
+        },
         call,
       ),
     { enabled: Boolean(source.entity) },
@@ -49,7 +54,12 @@ export function SuggestDrawer({ onClose }: { onClose: () => void }) {
       onClose={onClose}
       footer={
         <>
-          <Button disabled={!open.length} onClick={() => setDecided(new Map([...decided, ...open.map((one): [string, boolean] => [one.target, false])]))}>
+          <Button
+            disabled={!open.length}
+            onClick={() =>
+              setDecided(new Map([...decided, ...open.map((one): [string, boolean] => [one.target, false])]))
+            }
+          >
             Reject all
           </Button>
           <span className="grow" />
@@ -94,7 +104,13 @@ export function SuggestDrawer({ onClose }: { onClose: () => void }) {
                 </div>
                 {state === "open" ? (
                   <div className="row gap-1">
-                    <Button small tone="ghost" icon="close" aria-label={`Reject ${one.target}`} onClick={() => reject(one)} />
+                    <Button
+                      small
+                      tone="ghost"
+                      icon="close"
+                      aria-label={`Reject ${one.target}`}
+                      onClick={() => reject(one)}
+                    />
                     <Button small icon="check" aria-label={`Accept ${one.target}`} onClick={() => accept([one])} />
                   </div>
                 ) : (

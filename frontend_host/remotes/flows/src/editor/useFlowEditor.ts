@@ -1,9 +1,9 @@
-import type { Connection, EntitySchema, Flow, Validation } from "@portal/api-client";
+import type { Column, Connection, EntitySchema, Flow, Validation } from "@portal/api-client";
 import { ApiError } from "@portal/api-client";
 import {
   applyEdit,
-  findLocalProblems,
   type FlowDefinition,
+  findLocalProblems,
   fromJson,
   nextSaveState,
   type PlacedProblem,
@@ -19,6 +19,7 @@ import { type Resource, toMessage, useMfe, useResource } from "@portal/ui";
 import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 
 const SAVE_AFTER_MS = 900;
+const NO_COLUMNS: Column[] = [];
 
 export interface FlowEditor {
   flow: Flow;
@@ -41,9 +42,9 @@ export interface FlowEditor {
   validate: () => Promise<void>;
   connection: Connection | null;
   source: Resource<EntitySchema>;
+  /** Source columns: of the entity, or, while it cannot be read, what validation knows of it. */
+  columns: readonly Column[];
   setFlow: (flow: Flow) => void;
-  /** Takes a stored flow whose draft is the one on this page, e.g. after renaming. */
-  adoptRevision: (flow: Flow) => void;
 }
 
 const EditorContext = createContext<FlowEditor | null>(null);
@@ -88,7 +89,10 @@ export function useFlowEditor(initial: Flow, editable: boolean): FlowEditor {
     async (revision: number): Promise<boolean> => {
       dispatch({ type: "started" });
       try {
-        const stored = await api.flows.update(initial.id, { draft: toJson(latest.current.definition), expected_revision: revision });
+        const stored = await api.flows.update(initial.id, {
+          draft: toJson(latest.current.definition),
+          expected_revision: revision,
+        });
         setFlow(stored);
         dispatch({ type: "stored", revision: stored.draft_revision });
         return true;
@@ -123,7 +127,11 @@ export function useFlowEditor(initial: Flow, editable: boolean): FlowEditor {
 
   useEffect(() => {
     const unsaved = save.kind === "dirty" || save.kind === "failed" || save.kind === "conflict";
-    guardLeaving(save.kind === "failed" || save.kind === "conflict" ? "Your last changes are not saved. Leave all the same?" : null);
+    guardLeaving(
+      save.kind === "failed" || save.kind === "conflict"
+        ? "Your last changes are not saved. Leave all the same?"
+        : null,
+    );
     const warn = (event: BeforeUnloadEvent) => event.preventDefault();
     if (!unsaved) return;
     window.addEventListener("beforeunload", warn);
@@ -167,7 +175,9 @@ export function useFlowEditor(initial: Flow, editable: boolean): FlowEditor {
     await store(current.draft_revision);
   };
 
-  const connections = useResource(`connections ${definition.source.connection}`, (call) => api.connections.list({ limit: 200 }, call));
+  const connections = useResource(`connections ${definition.source.connection}`, (call) =>
+    api.connections.list({ limit: 200 }, call),
+  );
   const connection = connections.data?.results.find((one) => one.slug === definition.source.connection) ?? null;
   const source = useResource(
     `entity ${connection?.id} ${definition.source.entity}`,
@@ -179,7 +189,11 @@ export function useFlowEditor(initial: Flow, editable: boolean): FlowEditor {
     () => placeProblems([...findLocalProblems(definition), ...(validation?.result.problems ?? [])], definition),
     [definition, validation],
   );
-  const types = useMemo(() => new Map(validation?.result.fields?.map((field) => [field.target, field.type])), [validation]);
+  const columns = source.data?.fields ?? validation?.result.source_fields ?? NO_COLUMNS;
+  const types = useMemo(
+    () => new Map(validation?.result.fields?.map((field) => [field.target, field.type])),
+    [validation],
+  );
   const step = (move: typeof undo<FlowDefinition>) => () => {
     setHistory(move);
     dispatch({ type: "edited" });
@@ -202,10 +216,7 @@ export function useFlowEditor(initial: Flow, editable: boolean): FlowEditor {
     validate,
     connection,
     source,
+    columns,
     setFlow,
-    adoptRevision: (stored) => {
-      setFlow(stored);
-      dispatch({ type: "loaded", revision: stored.draft_revision });
-    },
   };
 }

@@ -1,15 +1,10 @@
+import type { Column } from "@portal/api-client";
 import { type Completion, findCompletions, isInsideString, markSpans, wordBefore } from "@portal/flow-model";
 import { type KeyboardEvent, useId, useMemo, useRef, useState } from "react";
 import { CompletionList } from "./CompletionList";
 import { useExpressionFocus } from "./focus";
 import { useExpressionCheck } from "./useExpressionCheck";
 import { useFunctions } from "./useFunctions";
-
-export interface CheckColumn {
-  name: string;
-  type: string;
-  nullable: boolean;
-}
 
 export interface FieldProblem {
   message: string;
@@ -22,7 +17,9 @@ export interface FieldProblem {
 interface ExpressionFieldProps {
   label: string;
   value: string;
-  columns: readonly CheckColumn[];
+  columns: readonly Column[];
+  /** Mapped fields that the expression may read as `mapped.<name>`. */
+  mapped?: readonly Column[];
   targetType?: string;
   disabled?: boolean;
   placeholder?: string;
@@ -37,7 +34,7 @@ interface ExpressionFieldProps {
  * of, completes columns and functions, and checks itself on the server while it is edited.
  */
 export function ExpressionField(props: ExpressionFieldProps) {
-  const { label, value, columns, targetType, disabled, placeholder, problems = [], onChange, onFocus } = props;
+  const { label, value, columns, mapped, targetType, disabled, placeholder, problems = [], onChange, onFocus } = props;
   const id = useId();
   const area = useRef<HTMLTextAreaElement>(null);
   const focus = useExpressionFocus();
@@ -45,7 +42,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
   const [edited, setEdited] = useState(false);
   const [completions, setCompletions] = useState<Completion[]>([]);
   const [at, setAt] = useState(0);
-  const check = useExpressionCheck(value, columns, targetType, edited);
+  const check = useExpressionCheck(value, columns, mapped, targetType, edited);
   const shown: readonly FieldProblem[] = check ? check.problems : problems;
   const spans = useMemo(() => markSpans(value, shown), [value, shown]);
   const worst = shown.some((problem) => problem.severity === "error") ? "error" : shown.length ? "warning" : null;
@@ -53,7 +50,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
   const complete = (source: string, caret: number, force: boolean) => {
     const { word } = wordBefore(source, caret);
     if ((!word && !force) || isInsideString(source, caret)) return setCompletions([]);
-    setCompletions(findCompletions(word, columns, functions.data?.results ?? []));
+    setCompletions(findCompletions(word, columns, functions.data?.results ?? [], mapped));
     setAt(0);
   };
   const replace = (from: number, to: number, text: string) => {

@@ -11,7 +11,10 @@ interface CreateFlowDialogProps {
 
 /** `public.sales_invoices` and `in/Sales Invoices.csv` both become `sales_invoices`. */
 export function tableNameOf(entity: string): string {
-  const last = entity.split("/").at(-1)!.replace(/\.(csv|tsv|txt|ndjson|jsonl|json|parquet|xlsx)(\.gz|\.zst)?$/i, "");
+  const last = entity
+    .split("/")
+    .at(-1)!
+    .replace(/\.(csv|tsv|txt|ndjson|jsonl|json|parquet|xlsx)(\.gz|\.zst)?$/i, "");
   return last
     .split(".")
     .at(-1)!
@@ -42,7 +45,9 @@ export function CreateFlowDialog({ connection, entity, onClose }: CreateFlowDial
     if (!target || target === tableNameOf(source)) setTarget(table);
   };
   const submit = async () => {
-    const draft = toJson(createDefinition({ connection: slot, entity: source }, { connection: targetSlot, entity: target.trim() }));
+    const draft = toJson(
+      createDefinition({ connection: slot, entity: source }, { connection: targetSlot, entity: target.trim() }),
+    );
     const flow = await action.run(() => api.flows.create({ name: name.trim(), draft }));
     if (flow) navigate(`/flows/${flow.id}?suggest=1`);
   };
@@ -76,7 +81,10 @@ export function CreateFlowDialog({ connection, entity, onClose }: CreateFlowDial
                   setSlot(value);
                   setSource("");
                 }}
-                options={[{ value: "", label: "Choose a connection…" }, ...list.map((one) => ({ value: one.slug, label: one.name }))]}
+                options={[
+                  { value: "", label: "Choose a connection…" },
+                  ...list.map((one) => ({ value: one.slug, label: one.name })),
+                ]}
               />
             )}
           </Field>
@@ -84,7 +92,14 @@ export function CreateFlowDialog({ connection, entity, onClose }: CreateFlowDial
         </div>
         <div className="stack gap-3">
           <Field label="Target" required>
-            {(ids) => <Select {...ids} value={targetSlot} onChange={setTargetSlot} options={list.map((one) => ({ value: one.slug, label: one.name }))} />}
+            {(ids) => (
+              <Select
+                {...ids}
+                value={targetSlot}
+                onChange={setTargetSlot}
+                options={list.map((one) => ({ value: one.slug, label: one.name }))}
+              />
+            )}
           </Field>
           <Field label="Target table" hint="Made by the first run when it does not exist." required>
             {(ids) => <TextInput {...ids} className="mono" value={target} onChange={setTarget} />}

@@ -12,16 +12,26 @@ interface EntityPickerProps {
 export function EntityPicker({ connection, value, onChange }: EntityPickerProps) {
   const { api, locale } = useMfe();
   const [search, setSearch] = useState("");
-  const entities = useResource(`entities ${connection.id} ${search}`, (call) => api.connections.entities(connection.id, { search, limit: 50 }, call));
+  const entities = useResource(`entities ${connection.id} ${search}`, (call) =>
+    api.connections.entities(connection.id, { search, limit: 50 }, call),
+  );
   return (
     <div className="picker">
       <SearchInput value={search} onChange={setSearch} label="Search tables and files" />
       <div className="picker-list" role="listbox" aria-label="Entities">
         {entities.data ? (
           entities.data.results.map((entity) => (
-            <button key={entity.name} type="button" role="option" aria-selected={entity.name === value} onClick={() => onChange(entity.name)}>
+            <button
+              key={entity.name}
+              type="button"
+              role="option"
+              aria-selected={entity.name === value}
+              onClick={() => onChange(entity.name)}
+            >
               <span className="grow truncate">{entity.label || entity.name}</span>
-              {entity.row_estimate !== null && <span className="xs muted num">{formatCompact(entity.row_estimate, locale)}</span>}
+              {entity.row_estimate !== null && (
+                <span className="xs muted num">{formatCompact(entity.row_estimate, locale)}</span>
+              )}
             </button>
           ))
         ) : entities.error ? (

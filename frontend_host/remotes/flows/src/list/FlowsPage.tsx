@@ -23,7 +23,9 @@ export function FlowsPage() {
   const [params, setParams] = useQueryParams();
   const mayEdit = useCan("flow:edit");
   const search = params.get("search") ?? "";
-  const flows = usePages(search, (cursor, call) => api.flows.list({ search, cursor, limit: 25 }, call), { live: ["flows", "runs"] });
+  const flows = usePages(search, (cursor, call) => api.flows.list({ search, cursor, limit: 25 }, call), {
+    live: ["flows", "runs"],
+  });
   const columns: Column<Flow>[] = [
     {
       key: "name",
@@ -31,11 +33,27 @@ export function FlowsPage() {
       lead: true,
       render: (flow) => flow.name,
     },
-    { key: "description", title: "Description", offCard: true, render: (flow) => <span className="soft">{flow.description}</span> },
+    {
+      key: "path",
+      title: "From and to",
+      render: (flow) =>
+        flow.source?.entity ? (
+          <span className="soft break">
+            {flow.source.connection} · {flow.source.entity} → {flow.target?.entity}
+          </span>
+        ) : (
+          <span className="muted">–</span>
+        ),
+    },
     {
       key: "version",
       title: "Version",
-      render: (flow) => (flow.latest_version ? <span className="num">v{flow.latest_version.number}</span> : <span className="muted">draft only</span>),
+      render: (flow) =>
+        flow.latest_version ? (
+          <span className="num">v{flow.latest_version.number}</span>
+        ) : (
+          <span className="muted">draft only</span>
+        ),
     },
     {
       key: "deployed",
@@ -68,7 +86,8 @@ export function FlowsPage() {
     {
       key: "run",
       title: "Last run",
-      render: (flow) => (flow.last_run ? <StatusBadge status={flow.last_run.status} /> : <span className="muted">never</span>),
+      render: (flow) =>
+        flow.last_run ? <StatusBadge status={flow.last_run.status} /> : <span className="muted">never</span>,
     },
     { key: "at", title: "Changed", align: "end", render: (flow) => <Time value={flow.updated_at} relative /> },
   ];
@@ -87,8 +106,19 @@ export function FlowsPage() {
           {(page) =>
             page.results.length ? (
               <>
-                <DataTable label="Flows" rows={page.results} columns={columns} rowKey={(flow) => flow.id} href={(flow) => `/flows/${flow.id}`} />
-                <Pager hasPrevious={flows.hasPrevious} hasNext={flows.hasNext} onPrevious={flows.previous} onNext={flows.next} />
+                <DataTable
+                  label="Flows"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(flow) => flow.id}
+                  href={(flow) => `/flows/${flow.id}`}
+                />
+                <Pager
+                  hasPrevious={flows.hasPrevious}
+                  hasNext={flows.hasNext}
+                  onPrevious={flows.previous}
+                  onNext={flows.next}
+                />
               </>
             ) : search ? (
               <Empty icon="search" title={`No flow matches “${search}”`} />

@@ -23,7 +23,11 @@ const POLICIES = {
   ],
 } as const;
 
-const LABELS = { new_column: "A new column appears", missing_column: "A column is missing", type_change: "A type changes" } as const;
+const LABELS = {
+  new_column: "A new column appears",
+  missing_column: "A column is missing",
+  type_change: "A type changes",
+} as const;
 
 /** What the source has promised, what it has now, and what a run does about a difference. */
 export function ContractPanel() {
@@ -40,7 +44,8 @@ export function ContractPanel() {
     if (is === undefined) return ["bad", source.data ? "missing" : "unknown"];
     return was === is ? ["ok", "as agreed"] : ["warn", "type changed"];
   };
-  const drifted = promised.size > 0 && source.data ? names.filter((name) => stateOf(name)[1] !== "as agreed").length : 0;
+  const drifted =
+    promised.size > 0 && source.data ? names.filter((name) => stateOf(name)[1] !== "as agreed").length : 0;
   return (
     <div className="stack">
       <Card title="When the source differs">
@@ -60,7 +65,12 @@ export function ContractPanel() {
           ))}
         </div>
       </Card>
-      {drifted > 0 && <Notice tone="warn" title={`${drifted} ${drifted === 1 ? "column differs" : "columns differ"} from the contract.`} />}
+      {drifted > 0 && (
+        <Notice
+          tone="warn"
+          title={`${drifted} ${drifted === 1 ? "column differs" : "columns differ"} from the contract.`}
+        />
+      )}
       <Card
         title="Columns"
         flush
@@ -70,7 +80,12 @@ export function ContractPanel() {
               small
               icon="refresh"
               disabled={!actual.length}
-              onClick={() => edit((flow) => ({ ...flow, contract: { ...flow.contract, fields: actual.map(({ name, type }) => ({ name, type })) } }))}
+              onClick={() =>
+                edit((flow) => ({
+                  ...flow,
+                  contract: { ...flow.contract, fields: actual.map(({ name, type }) => ({ name, type })) },
+                }))
+              }
             >
               Agree on the source as it is
             </Button>

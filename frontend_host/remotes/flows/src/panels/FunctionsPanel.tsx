@@ -23,7 +23,9 @@ export function FunctionsPanel() {
           onChange={(event) => setSearch(event.target.value)}
         />
       </div>
-      <ResourceView resource={functions}>{({ results }) => <FunctionList functions={results} search={search.trim().toLowerCase()} />}</ResourceView>
+      <ResourceView resource={functions}>
+        {({ results }) => <FunctionList functions={results} search={search.trim().toLowerCase()} />}
+      </ResourceView>
     </>
   );
 }
@@ -47,7 +49,12 @@ function FunctionList({ functions, search }: { functions: ExpressionFunction[]; 
           <div className="row between">
             <code className="t-function">{one.signature}</code>
             {editable && (
-              <Button small tone="ghost" onClick={() => focus.current?.insert(one.example)} title="Insert the example at the caret">
+              <Button
+                small
+                tone="ghost"
+                onClick={() => focus.current?.insert(one.example)}
+                title="Insert the example at the caret"
+              >
                 Insert
               </Button>
             )}

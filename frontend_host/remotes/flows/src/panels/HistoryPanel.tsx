@@ -10,7 +10,11 @@ export function HistoryPanel() {
   const { flow, edit, editable } = useEditor();
   const confirm = useConfirm();
   const action = useAction({ toast: true });
-  const versions = usePages(`versions ${flow.id} ${flow.latest_version?.number}`, (cursor, call) => api.flows.versions(flow.id, { cursor, limit: 25 }, call), { live: [`flow:${flow.id}`] });
+  const versions = usePages(
+    `versions ${flow.id} ${flow.latest_version?.number}`,
+    (cursor, call) => api.flows.versions(flow.id, { cursor, limit: 25 }, call),
+    { live: [`flow:${flow.id}`] },
+  );
   const restore = async (version: FlowVersion) => {
     const answer = await confirm({
       title: `Make version ${version.number} the draft?`,
@@ -37,7 +41,8 @@ export function HistoryPanel() {
                     <div className="grow">
                       <div className="strong">{version.note || "No note"}</div>
                       <div className="xs muted">
-                        {nameOf(version.published_by)} <Time value={version.published_at} /> · <code title="Hash of the content">{version.content_hash.slice(0, 12)}</code>
+                        {nameOf(version.published_by)} <Time value={version.published_at} /> ·{" "}
+                        <code title="Hash of the content">{version.content_hash.slice(0, 12)}</code>
                       </div>
                     </div>
                     {flow.deployments
@@ -55,7 +60,12 @@ export function HistoryPanel() {
                   </li>
                 ))}
               </ol>
-              <Pager hasPrevious={versions.hasPrevious} hasNext={versions.hasNext} onPrevious={versions.previous} onNext={versions.next} />
+              <Pager
+                hasPrevious={versions.hasPrevious}
+                hasNext={versions.hasNext}
+                onPrevious={versions.previous}
+                onNext={versions.next}
+              />
             </>
           ) : (
             <Empty icon="history" title="Nothing is published yet">

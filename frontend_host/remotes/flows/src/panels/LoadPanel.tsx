@@ -20,13 +20,19 @@ export function LoadPanel() {
   const { definition, edit, editable, source, problems } = useEditor();
   const connections = useResource("connections", (call) => api.connections.list({ limit: 200 }, call));
   const { load, target, limits } = definition;
-  const setLoad = (change: Partial<LoadSettings>, merge?: string) => edit((flow) => ({ ...flow, load: { ...flow.load, ...change } }), merge);
-  const setTarget = (change: Partial<FlowDefinition["target"]>, merge?: string) => edit((flow) => ({ ...flow, target: { ...flow.target, ...change } }), merge);
+  const setLoad = (change: Partial<LoadSettings>, merge?: string) =>
+    edit((flow) => ({ ...flow, load: { ...flow.load, ...change } }), merge);
+  const setTarget = (change: Partial<FlowDefinition["target"]>, merge?: string) =>
+    edit((flow) => ({ ...flow, target: { ...flow.target, ...change } }), merge);
   const columns = source.data?.fields ?? [];
   const candidates = source.data?.cursor_candidates ?? [];
-  const cursors = [...columns].sort((a, b) => Number(candidates.includes(b.name)) - Number(candidates.includes(a.name)));
+  const cursors = [...columns].sort(
+    (a, b) => Number(candidates.includes(b.name)) - Number(candidates.includes(a.name)),
+  );
   const keyed = target.disposition === "upsert" || target.disposition === "scd2";
-  const here = problems.filter(({ place }) => place.area === "load" || place.area === "target" || place.area === "source");
+  const here = problems.filter(
+    ({ place }) => place.area === "load" || place.area === "target" || place.area === "source",
+  );
   const number = (text: string) => Math.max(0, Number.parseInt(text, 10) || 0);
   return (
     <div className="stack">
@@ -39,7 +45,15 @@ export function LoadPanel() {
         <Card title="Reading">
           <div className="stack">
             <Field label="How much">
-              {(ids) => <Select {...ids} disabled={!editable} value={load.mode} options={MODES} onChange={(mode) => setLoad({ mode: mode as LoadMode })} />}
+              {(ids) => (
+                <Select
+                  {...ids}
+                  disabled={!editable}
+                  value={load.mode}
+                  options={MODES}
+                  onChange={(mode) => setLoad({ mode: mode as LoadMode })}
+                />
+              )}
             </Field>
             {load.mode === "incremental" && (
               <>
@@ -52,14 +66,26 @@ export function LoadPanel() {
                       onChange={(cursor) => setLoad({ cursor: cursor || null })}
                       options={[
                         { value: "", label: "Choose a column…" },
-                        ...cursors.map(({ name, type }) => ({ value: name, label: `${name} (${type})${candidates.includes(name) ? " · fits" : ""}` })),
+                        ...cursors.map(({ name, type }) => ({
+                          value: name,
+                          label: `${name} (${type})${candidates.includes(name) ? " · fits" : ""}`,
+                        })),
                       ]}
                     />
                   )}
                 </Field>
-                <Field label="Look back, seconds" hint="Reads this much again before the last cursor, for rows that were committed late.">
+                <Field
+                  label="Look back, seconds"
+                  hint="Reads this much again before the last cursor, for rows that were committed late."
+                >
                   {(ids) => (
-                    <TextInput {...ids} inputMode="numeric" disabled={!editable} value={String(load.lookback_s)} onChange={(text) => setLoad({ lookback_s: number(text) }, "lookback")} />
+                    <TextInput
+                      {...ids}
+                      inputMode="numeric"
+                      disabled={!editable}
+                      value={String(load.lookback_s)}
+                      onChange={(text) => setLoad({ lookback_s: number(text) }, "lookback")}
+                    />
                   )}
                 </Field>
                 <Checkbox
@@ -74,7 +100,15 @@ export function LoadPanel() {
             {load.mode === "partitioned" && (
               <>
                 <Field label="Parts">
-                  {(ids) => <TextInput {...ids} inputMode="numeric" disabled={!editable} value={String(load.partitions)} onChange={(text) => setLoad({ partitions: Math.max(1, number(text)) }, "parts")} />}
+                  {(ids) => (
+                    <TextInput
+                      {...ids}
+                      inputMode="numeric"
+                      disabled={!editable}
+                      value={String(load.partitions)}
+                      onChange={(text) => setLoad({ partitions: Math.max(1, number(text)) }, "parts")}
+                    />
+                  )}
                 </Field>
                 <Field label="Split by" hint="Left open, the key is used.">
                   {(ids) => (
@@ -83,7 +117,10 @@ export function LoadPanel() {
                       disabled={!editable}
                       value={load.partition_column ?? ""}
                       onChange={(name) => setLoad({ partition_column: name || null })}
-                      options={[{ value: "", label: "The key" }, ...columns.map(({ name }) => ({ value: name, label: name }))]}
+                      options={[
+                        { value: "", label: "The key" },
+                        ...columns.map(({ name }) => ({ value: name, label: name })),
+                      ]}
                     />
                   )}
                 </Field>
@@ -96,15 +133,22 @@ export function LoadPanel() {
               checked={load.allow_empty}
               onChange={(allow_empty) => setLoad({ allow_empty })}
             />
-            <Field label="Stop when more than this share is rejected" hint="Per cent of the rows read; empty: never." required={false}>
+            <Field
+              label="Stop when more than this share is rejected"
+              hint="Per cent of the rows read; empty: never."
+              required={false}
+            >
               {(ids) => (
                 <TextInput
                   {...ids}
                   inputMode="decimal"
                   disabled={!editable}
-                  value={limits.max_reject_share === null ? "" : String(Math.round(limits.max_reject_share * 10_000) / 100)}
+                  value={
+                    limits.max_reject_share === null ? "" : String(Math.round(limits.max_reject_share * 10_000) / 100)
+                  }
                   onChange={(text) => {
-                    const share = text.trim() === "" ? null : Math.min(100, Math.max(0, Number(text.replace(",", ".")) || 0)) / 100;
+                    const share =
+                      text.trim() === "" ? null : Math.min(100, Math.max(0, Number(text.replace(",", ".")) || 0)) / 100;
                     edit((flow) => ({ ...flow, limits: { ...flow.limits, max_reject_share: share } }), "share");
                   }}
                 />
@@ -123,17 +167,33 @@ export function LoadPanel() {
                   onChange={(connection) => setTarget({ connection })}
                   options={[
                     ...(connections.data?.results ?? []).map((one) => ({ value: one.slug, label: one.name })),
-                    ...(connections.data?.results.some((one) => one.slug === target.connection) ? [] : [{ value: target.connection, label: target.connection }]),
+                    ...(connections.data?.results.some((one) => one.slug === target.connection)
+                      ? []
+                      : [{ value: target.connection, label: target.connection }]),
                   ]}
                 />
               )}
             </Field>
             <Field label="Target table">
-              {(ids) => <TextInput {...ids} className="mono" disabled={!editable} value={target.entity} onChange={(entity) => setTarget({ entity }, "target")} />}
+              {(ids) => (
+                <TextInput
+                  {...ids}
+                  className="mono"
+                  disabled={!editable}
+                  value={target.entity}
+                  onChange={(entity) => setTarget({ entity }, "target")}
+                />
+              )}
             </Field>
             <Field label="How rows enter it">
               {(ids) => (
-                <Select {...ids} disabled={!editable} value={target.disposition} options={DISPOSITIONS} onChange={(value) => setTarget({ disposition: value as Disposition })} />
+                <Select
+                  {...ids}
+                  disabled={!editable}
+                  value={target.disposition}
+                  options={DISPOSITIONS}
+                  onChange={(value) => setTarget({ disposition: value as Disposition })}
+                />
               )}
             </Field>
             <fieldset>

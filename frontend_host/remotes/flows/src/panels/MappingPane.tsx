@@ -1,24 +1,23 @@
+import type { Column } from "@portal/api-client";
 import { insertField, moveField, removeField, toggleKey, updateField } from "@portal/flow-model";
 import { Button, Empty, Icon, Menu } from "@portal/ui";
 import { memo, useState } from "react";
 import { type FlowEditor, useEditor } from "../editor/useFlowEditor";
-import { type CheckColumn, ExpressionField, type FieldProblem } from "../expression/ExpressionField";
+import { ExpressionField, type FieldProblem } from "../expression/ExpressionField";
 import { TYPES } from "./types";
-
-const NO_COLUMNS: CheckColumn[] = [];
 
 /** Target ← expression, one row a field. */
 export function MappingPane({ onSuggest }: { onSuggest: () => void }) {
   const editor = useEditor();
-  const { definition, edit, editable, source } = editor;
-  const columns = source.data?.fields ?? NO_COLUMNS;
+  const { definition, edit, editable, columns } = editor;
   return (
     <section className="pane mapping-pane" aria-label="Mapping">
       <header className="pane-head">
         <div className="grow">
           <h2>Mapping</h2>
           <div className="xs muted truncate">
-            {definition.fields.length} {definition.fields.length === 1 ? "field" : "fields"} into {definition.target.entity || "…"}
+            {definition.fields.length} {definition.fields.length === 1 ? "field" : "fields"} into{" "}
+            {definition.target.entity || "…"}
           </div>
         </div>
         {editable && (
@@ -75,14 +74,19 @@ export function MappingPane({ onSuggest }: { onSuggest: () => void }) {
 interface MappingRowProps {
   at: number;
   editor: FlowEditor;
-  columns: readonly CheckColumn[];
+  columns: readonly Column[];
 }
 
 /** Findings about one row; positions hold only while the text is the one that was checked. */
 function problemsOf(editor: FlowEditor, at: number, part: string): FieldProblem[] {
   const unchanged = editor.checked?.fields[at]?.expression === editor.definition.fields[at]?.expression;
   return editor.problems
-    .filter(({ place }) => place.area === "field" && place.index === at && (part === "expression" ? place.part === "expression" : place.part !== "expression"))
+    .filter(
+      ({ place }) =>
+        place.area === "field" &&
+        place.index === at &&
+        (part === "expression" ? place.part === "expression" : place.part !== "expression"),
+    )
     .filter(() => part !== "expression" || unchanged)
     .map(({ message, severity, start, end, hint }) => ({ message, severity, start, end, hint }));
 }
@@ -115,8 +119,12 @@ const MappingRow = memo(function MappingRow({ at, editor, columns }: MappingRowP
         list="field-types"
         value={field.type}
         disabled={!editable}
-        title={actual && actual !== field.type ? `The expression gives ${actual}; it is converted row by row` : undefined}
-        onChange={(event) => edit((flow) => updateField(flow, at, { type: event.target.value.toUpperCase() }), `type-${at}`)}
+        title={
+          actual && actual !== field.type ? `The expression gives ${actual}; it is converted row by row` : undefined
+        }
+        onChange={(event) =>
+          edit((flow) => updateField(flow, at, { type: event.target.value.toUpperCase() }), `type-${at}`)
+        }
       />
       <ExpressionField
         label={`Expression for ${field.target}`}
@@ -157,7 +165,11 @@ const MappingRow = memo(function MappingRow({ at, editor, columns }: MappingRowP
             items={[
               { label: "Move up", icon: "up", disabled: at === 0, run: () => move(-1) },
               { label: "Move down", icon: "down", disabled: at === definition.fields.length - 1, run: () => move(1) },
-              { label: described ? "Hide the description" : "Describe", icon: "edit", run: () => setDescribed(!described) },
+              {
+                label: described ? "Hide the description" : "Describe",
+                icon: "edit",
+                run: () => setDescribed(!described),
+              },
               {
                 label: "Duplicate",
                 icon: "copy",
@@ -176,7 +188,9 @@ const MappingRow = memo(function MappingRow({ at, editor, columns }: MappingRowP
           placeholder="What this field means"
           value={field.description}
           disabled={!editable}
-          onChange={(event) => edit((flow) => updateField(flow, at, { description: event.target.value }), `description-${at}`)}
+          onChange={(event) =>
+            edit((flow) => updateField(flow, at, { description: event.target.value }), `description-${at}`)
+          }
         />
       )}
       {others.map((problem, index) => (

@@ -1,6 +1,6 @@
 import type { Preview } from "@portal/api-client";
 import { toJson } from "@portal/flow-model";
-import { Button, Empty, ErrorNotice, Icon, isNumericType, Skeleton, Value, useMfe } from "@portal/ui";
+import { Button, Empty, ErrorNotice, Icon, isNumericType, Skeleton, useMfe, Value } from "@portal/ui";
 import { Fragment, useEffect, useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
 
@@ -11,7 +11,11 @@ const DELAY_MS = 700;
 export function PreviewPanel({ round }: { round: number }) {
   const { api } = useMfe();
   const { definition, flow } = useEditor();
-  const [state, setState] = useState<{ preview: Preview | null; error: unknown; busy: boolean }>({ preview: null, error: null, busy: false });
+  const [state, setState] = useState<{ preview: Preview | null; error: unknown; busy: boolean }>({
+    preview: null,
+    error: null,
+    busy: false,
+  });
   const [again, setAgain] = useState(0);
   const ready = Boolean(definition.source.entity && definition.fields.some((field) => field.expression.trim()));
   // biome-ignore lint/correctness/useExhaustiveDependencies: `round` and `again` ask for a new preview of the same draft.
@@ -35,27 +39,49 @@ export function PreviewPanel({ round }: { round: number }) {
   const { preview, error, busy } = state;
   if (!ready) return <Empty icon="table" title="Map a field to see a preview" />;
   const accepted = preview?.rows.filter((row) => row.accepted).length ?? 0;
+  const filtered = preview?.rows.filter((row) => row.filtered).length ?? 0;
+  const rejected = (preview?.rows.length ?? 0) - accepted - filtered;
   return (
     <div className={`preview ${busy ? "busy" : ""}`} aria-busy={busy}>
       <div className="preview-head">
         {preview && (
           <span className="small soft num">
             {preview.rows.length} sample rows: <span className="good">{accepted} accepted</span>
-            {preview.rows.length > accepted && (
+            {rejected > 0 && (
               <>
-                , <span className="poor">{preview.rows.length - accepted} rejected</span>
+                , <span className="poor">{rejected} rejected</span>
               </>
             )}
+            {filtered > 0 && `, ${filtered} left out by the filter`}
           </span>
         )}
-        <Button small tone="ghost" icon="refresh" busy={busy} aria-label="Preview again" onClick={() => setAgain(again + 1)} />
+        <Button
+          small
+          tone="ghost"
+          icon="refresh"
+          busy={busy}
+          aria-label="Preview again"
+          onClick={() => setAgain(again + 1)}
+        />
       </div>
       {error ? (
         <div className="pad">
           <ErrorNotice error={error} />
         </div>
       ) : null}
-      {preview ? preview.rows.length ? <PreviewTable preview={preview} /> : <Empty icon="table" title="The source has no rows" /> : !error && <div className="pad"><Skeleton lines={6} /></div>}
+      {preview ? (
+        preview.rows.length ? (
+          <PreviewTable preview={preview} />
+        ) : (
+          <Empty icon="table" title="The source has no rows" />
+        )
+      ) : (
+        !error && (
+          <div className="pad">
+            <Skeleton lines={6} />
+          </div>
+        )
+      )}
     </div>
   );
 }
@@ -80,20 +106,33 @@ function PreviewTable({ preview }: { preview: Preview }) {
         </thead>
         <tbody>
           {preview.rows.map((row, at) => {
-            const broken = new Map(row.errors.filter((error) => error.field).map((error) => [error.field!, error.message]));
+            const broken = new Map(
+              row.errors.filter((error) => error.field).map((error) => [error.field!, error.message]),
+            );
             return (
               <Fragment key={at}>
-                <tr className={row.accepted ? undefined : "rejected"}>
-                  <td>
-                    <span className={row.accepted ? "good" : "poor"}>
-                      <Icon name={row.accepted ? "check" : "close"} size={14} />
+                <tr className={row.accepted ? undefined : row.filtered ? "filtered" : "rejected"}>
+                  <td title={row.warnings.join(" ") || undefined}>
+                    <span className={row.accepted ? "good" : row.filtered ? "muted" : "poor"}>
+                      <Icon
+                        name={
+                          row.accepted ? (row.warnings.length ? "alert" : "check") : row.filtered ? "filter" : "close"
+                        }
+                        size={14}
+                      />
                     </span>
-                    <span className="sr">{row.accepted ? "accepted" : "rejected"}</span>
+                    <span className="sr">
+                      {row.accepted ? "accepted" : row.filtered ? "left out by the filter" : "rejected"}
+                    </span>
                   </td>
                   {fields.map((field) => (
                     <td
                       key={field.name}
-                      className={[isNumericType(field.type) && "end", broken.has(field.name) && "cell-broken"].filter(Boolean).join(" ") || undefined}
+                      className={
+                        [isNumericType(field.type) && "end", broken.has(field.name) && "cell-broken"]
+                          .filter(Boolean)
+                          .join(" ") || undefined
+                      }
                       title={broken.get(field.name)}
                     >
                       <Value value={row.target[field.name]} type={field.type} />

@@ -28,7 +28,14 @@ export function ProblemsPanel({ onOpen }: { onOpen: (area: string) => void }) {
     <div>
       <div className="preview-head">
         <span className="small soft">{editor.validating ? "Checking…" : "Checked after every save."}</span>
-        <Button small tone="ghost" icon="refresh" busy={editor.validating} aria-label="Check now" onClick={() => void editor.validate()} />
+        <Button
+          small
+          tone="ghost"
+          icon="refresh"
+          busy={editor.validating}
+          aria-label="Check now"
+          onClick={() => void editor.validate()}
+        />
       </div>
       {editor.problems.length ? (
         <ul className="problems">

@@ -2,7 +2,7 @@ import { addRule, removeRule, updateRule } from "@portal/flow-model";
 import { Button, Card, Empty, Field, Select, TextInput } from "@portal/ui";
 import { useMemo } from "react";
 import { useEditor } from "../editor/useFlowEditor";
-import { type CheckColumn, ExpressionField, type FieldProblem } from "../expression/ExpressionField";
+import { ExpressionField, type FieldProblem } from "../expression/ExpressionField";
 
 const SEVERITIES = [
   { value: "quarantine", label: "Hold the row back" },
@@ -12,16 +12,20 @@ const SEVERITIES = [
 /** The filter, and the rules each row must meet. They see source columns, and mapped fields as `mapped.<name>`. */
 export function RulesPanel() {
   const editor = useEditor();
-  const { definition, edit, editable, source, types } = editor;
-  const columns = useMemo<CheckColumn[]>(() => {
-    const mapped = definition.fields.map((field) => `"${field.target.replaceAll('"', '""')}" ${types.get(field.target) ?? field.type}`).join(", ");
-    const own: CheckColumn[] = source.data?.fields ?? [];
-    return own.length && mapped ? [...own, { name: "mapped", type: `STRUCT(${mapped})`, nullable: false }] : own;
-  }, [definition.fields, source.data, types]);
+  const { definition, edit, editable, columns } = editor;
+  const mapped = useMemo(
+    () =>
+      definition.fields
+        .filter((field) => field.target)
+        .map(({ target, type, nullable }) => ({ name: target, type, nullable })),
+    [definition.fields],
+  );
   const problemsAt = (area: "filter" | "validation", index: number, text: string | null): FieldProblem[] => {
     const checkedText = area === "filter" ? editor.checked?.filter : editor.checked?.validations[index]?.expression;
     if (checkedText !== text) return [];
-    return editor.problems.filter(({ place }) => place.area === area && (area === "filter" || ("index" in place && place.index === index)));
+    return editor.problems.filter(
+      ({ place }) => place.area === area && (area === "filter" || ("index" in place && place.index === index)),
+    );
   };
   return (
     <div className="stack">
@@ -32,6 +36,7 @@ export function RulesPanel() {
             label="Filter"
             value={definition.filter ?? ""}
             columns={columns}
+            mapped={mapped}
             targetType="BOOLEAN"
             disabled={!editable}
             placeholder="status <> 'void'"
@@ -57,7 +62,13 @@ export function RulesPanel() {
                 <div className="rule-grid">
                   <Field label="Rule">
                     {(ids) => (
-                      <TextInput {...ids} className="mono" disabled={!editable} value={rule.id} onChange={(id) => edit((flow) => updateRule(flow, at, { id }), `rule-id-${at}`)} />
+                      <TextInput
+                        {...ids}
+                        className="mono"
+                        disabled={!editable}
+                        value={rule.id}
+                        onChange={(id) => edit((flow) => updateRule(flow, at, { id }), `rule-id-${at}`)}
+                      />
                     )}
                   </Field>
                   <Field label="About">
@@ -67,21 +78,38 @@ export function RulesPanel() {
                         disabled={!editable}
                         value={rule.field ?? ""}
                         onChange={(field) => edit((flow) => updateRule(flow, at, { field: field || null }))}
-                        options={[{ value: "", label: "The whole row" }, ...definition.fields.map((field) => ({ value: field.target, label: field.target }))]}
+                        options={[
+                          { value: "", label: "The whole row" },
+                          ...definition.fields.map((field) => ({ value: field.target, label: field.target })),
+                        ]}
                       />
                     )}
                   </Field>
                   <Field label="When broken">
                     {(ids) => (
-                      <Select {...ids} disabled={!editable} value={rule.severity} onChange={(severity) => edit((flow) => updateRule(flow, at, { severity }))} options={SEVERITIES} />
+                      <Select
+                        {...ids}
+                        disabled={!editable}
+                        value={rule.severity}
+                        onChange={(severity) => edit((flow) => updateRule(flow, at, { severity }))}
+                        options={SEVERITIES}
+                      />
                     )}
                   </Field>
-                  {editable && <Button tone="ghost" icon="trash" aria-label={`Remove ${rule.id}`} onClick={() => edit((flow) => removeRule(flow, at))} />}
+                  {editable && (
+                    <Button
+                      tone="ghost"
+                      icon="trash"
+                      aria-label={`Remove ${rule.id}`}
+                      onClick={() => edit((flow) => removeRule(flow, at))}
+                    />
+                  )}
                 </div>
                 <ExpressionField
                   label={`Expression of ${rule.id}`}
                   value={rule.expression}
                   columns={columns}
+                  mapped={mapped}
                   targetType="BOOLEAN"
                   disabled={!editable}
                   placeholder="total >= 0"

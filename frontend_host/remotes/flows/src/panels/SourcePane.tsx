@@ -12,16 +12,22 @@ export function SourcePane() {
   const focus = useExpressionFocus();
   const [search, setSearch] = useState("");
   const { entity } = definition.source;
-  const sample = useResource(`sample ${connection?.id} ${entity}`, (call) => api.connections.sample(connection!.id, entity, 5, call), {
-    enabled: Boolean(connection && entity),
-  });
+  const sample = useResource(
+    `sample ${connection?.id} ${entity}`,
+    (call) => api.connections.sample(connection!.id, entity, 5, call),
+    {
+      enabled: Boolean(connection && entity),
+    },
+  );
   const used = useMemo(() => {
     const words = new Set<string>();
-    for (const field of definition.fields) for (const word of field.expression.match(/[\w$]+/g) ?? []) words.add(word.toLowerCase());
+    for (const field of definition.fields)
+      for (const word of field.expression.match(/[\w$]+/g) ?? []) words.add(word.toLowerCase());
     return words;
   }, [definition.fields]);
   const fields = (source.data?.fields ?? []).filter((field) => field.name.toLowerCase().includes(search.toLowerCase()));
-  const exampleOf = (name: string) => sample.data?.rows.map((row) => row[name]).find((value) => value !== null && value !== undefined && value !== "");
+  const exampleOf = (name: string) =>
+    sample.data?.rows.map((row) => row[name]).find((value) => value !== null && value !== undefined && value !== "");
   return (
     <section className="pane source-pane" aria-label="Source columns">
       <header className="pane-head">
@@ -33,7 +39,14 @@ export function SourcePane() {
         </div>
       </header>
       <div className="pane-search">
-        <input className="input" type="search" aria-label="Search columns" placeholder="Search columns" value={search} onChange={(event) => setSearch(event.target.value)} />
+        <input
+          className="input"
+          type="search"
+          aria-label="Search columns"
+          placeholder="Search columns"
+          value={search}
+          onChange={(event) => setSearch(event.target.value)}
+        />
       </div>
       <div className="pane-body">
         {source.error ? (
@@ -55,7 +68,9 @@ export function SourcePane() {
                 >
                   <span className="row between">
                     <span className={`column-name ${used.has(field.name.toLowerCase()) ? "" : "strong"}`}>
-                      {field.primary_key || source.data?.keys.includes(field.name) ? <Icon name="key" size={11} /> : null}
+                      {field.primary_key || source.data?.keys.includes(field.name) ? (
+                        <Icon name="key" size={11} />
+                      ) : null}
                       {field.name}
                     </span>
                     <span className="type">{field.type}</span>
