@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django.test.utils import setup_databases, teardown_databases
 
 import config.celery  # noqa: F401 - makes it the application that `shared_task`s send through
 
@@ -32,20 +33,37 @@ def _live_servers_may_block() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """After the test database is made: provision the two tenants, once, committed."""
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_blocker: Any,
+    django_db_keepdb: bool,
+    django_db_createdb: bool,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """The test database with its two tenants, provisioned and committed once.
+
+    pytest-django's own fixture makes a database only for tests marked `django_db`; those with real commits need it too.
+    """
     from apps.access.contracts import Actor
     from apps.tenancy.services.tenants import provision_tenant
     from tests.processes import database_url
 
-    # The tenants' analytics schemas live in the throw-away database, not in the one that it was named after.
-    settings.WAREHOUSE_URL = settings.DATABASE_URL = database_url()
+    keep = {"keepdb": True} if django_db_keepdb and not django_db_createdb else {}
     with django_db_blocker.unblock():
+        made = setup_databases(verbosity=request.config.option.verbose, interactive=False, **keep)
+        # The tenants' analytics schemas live in the throw-away database, not in the one that it was named after.
+        settings.WAREHOUSE_URL = settings.DATABASE_URL = database_url()
         cache.clear()
         connection.set_schema_to_public()
         for slug in TEST_TENANTS:
             provision_tenant(slug, slug.title(), domains=[f"{slug}.localhost"], actor=Actor.system("tests"))
         connection.set_schema_to_public()
+    yield
+    if not django_db_keepdb:
+        with django_db_blocker.unblock():
+            connection.set_schema_to_public()
+            teardown_databases(made, verbosity=request.config.option.verbose)
 
 
 @pytest.fixture(autouse=True)

@@ -152,7 +152,8 @@ def test_entities_structure_and_rows_can_be_looked_at(
     assert (schema["keys"], schema["cursor_candidates"]) == (["id"], ["updated_at"])
     sample = api.get(f"{url}/sample?entity=invoices&limit=2").json()
     assert [row["total"] for row in sample["rows"]] == ["1.100000", "2.100000"]
-    assert api.get(f"{url}/entity?name=nothing").status_code == 404
+    gone = api.get(f"{url}/entity?name=nothing")
+    assert (gone.status_code, gone.json()["code"]) == (422, "connectors.entity_gone")
 
 
 def test_archiving_can_be_undone(acme: Any, api_for: Callable[..., Any], server: ApiServer) -> None:
