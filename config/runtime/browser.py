@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from config.runtime.install import install_debian_packages
 from config.runtime.paths import ROOT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_MARK = "mark.browser"
+# On a test, in a module's list of marks, or as its only one.
+_MARK = re.compile(r"^\s*(@|pytestmark\s*=.*)?pytest\.mark\.browser\b", re.MULTILINE)
 
 
 def ensure_chromium() -> Path:
@@ -43,7 +45,7 @@ def has_browser_tests(selection: list[str], root: Path = ROOT) -> bool:
     named = [root / item.partition("::")[0] for item in selection if not item.startswith("-")]
     paths = [path for path in named if path.exists()] or [root / "tests"]
     files = [file for path in paths for file in (path.rglob("test_*.py") if path.is_dir() else [path])]
-    return any(_MARK in file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return any(_MARK.search(file.read_text(encoding="utf-8", errors="replace")) for file in files)
 
 
 def _find() -> Path | None:

@@ -30,7 +30,7 @@ STAGE_OUTPUT = {"/opt/venv", "/src/static/mfe/"}
 def read_settings_variables() -> set[str]:
     """Every environment variable that a settings module reads."""
     text = "\n".join(path.read_text() for path in (ROOT / "config" / "settings").glob("*.py"))
-    return set(re.findall(r"""\b(?:env\.\w+|csv)\(\s*"([A-Z][A-Z0-9_]+)\"""", text))
+    return set(re.findall(r"""\b(?:env\.(?:str|int|bool|float|list)|csv)\(\s*"([A-Z][A-Z0-9_]+)\"""", text))
 
 
 def read_compose() -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_dockerfile_sets_only_variables_that_are_read() -> None:
 
 
 def test_dockerfile_builds_with_commands_that_exist() -> None:
-    text = " ".join(arguments for instruction, arguments in read_dockerfile(DOCKERFILE) if instruction == "RUN")
+    text = "\n".join(arguments for instruction, arguments in read_dockerfile(DOCKERFILE) if instruction == "RUN")
     scripts = json.loads((ROOT / "frontend_host" / "package.json").read_text())["scripts"]
     assert set(re.findall(r"npm run (\S+)", text)) <= set(scripts)
     assert set(re.findall(r"manage\.py (\w+)", text)) <= set(get_commands())

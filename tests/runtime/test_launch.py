@@ -125,10 +125,12 @@ def test_continuous_integration_runs_the_test_command() -> None:
 def test_selection_without_browser_tests_needs_no_browser(tmp_path: Path) -> None:
     (tmp_path / "tests" / "engine").mkdir(parents=True)
     (tmp_path / "tests" / "engine" / "test_runs.py").write_text("def test_run(): ...\n")
-    (tmp_path / "tests" / "test_pages.py").write_text("import pytest\npytestmark = pytest.mark.browser\n")
+    (tmp_path / "tests" / "test_pages.py").write_text("import pytest\n@pytest.mark.browser\ndef test_page(): ...\n")
+    (tmp_path / "tests" / "test_more.py").write_text("pytestmark = [\n    pytest.mark.browser,\n]\n")
     assert not has_browser_tests(["tests/engine"], tmp_path)
     assert not has_browser_tests(["tests/engine/test_runs.py::test_run"], tmp_path)
     assert has_browser_tests(["tests/test_pages.py"], tmp_path)
+    assert has_browser_tests(["tests/test_more.py"], tmp_path)
     assert has_browser_tests(["tests"], tmp_path)
     # no path named: all tests are selected from
     assert has_browser_tests(["-k", "run"], tmp_path)

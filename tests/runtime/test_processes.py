@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,28 @@ STUBBORN = [
 ]
 
 
-def start(argv: list[str]) -> subprocess.Popen[str]:
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stdout
-    process.stdout.readline()
-    return process
+Start = Callable[[list[str]], "subprocess.Popen[str]"]
 
 
-def test_left_behind_process_is_found_and_ended(tmp_path: Path) -> None:
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a process in a group of its own and waits for its first line; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def build(argv: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(process)
+        assert process.stdout
+        process.stdout.readline()
+        return process
+
+    yield build
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_left_behind_process_is_found_and_ended(tmp_path: Path, start: Start) -> None:
     process = start(SLEEPER)
     ProcessRegistry(tmp_path / "processes.json").add("web", process.pid)
 
@@ -52,7 +67,7 @@ def test_left_behind_process_is_found_and_ended(tmp_path: Path) -> None:
     assert ProcessRegistry(tmp_path / "processes.json").read_left_behind() == []
 
 
-def test_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+def test_process_that_ignores_the_request_is_killed(start: Start) -> None:
     process = start(STUBBORN)
     identity = identify("web", process.pid)
     assert identity
@@ -84,7 +99,7 @@ def test_ended_process_is_forgotten(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "processes.json").read_text()) == []
 
 
-def test_stale_postmaster_file_with_a_foreign_number_only_loses_the_file(tmp_path: Path) -> None:
+def test_stale_postmaster_file_with_a_foreign_number_only_loses_the_file(tmp_path: Path, start: Start) -> None:
     process = start(SLEEPER)
     (tmp_path / "postmaster.pid").write_text(f"{process.pid}\n{tmp_path}\n")
 
@@ -92,11 +107,9 @@ def test_stale_postmaster_file_with_a_foreign_number_only_loses_the_file(tmp_pat
 
     assert not (tmp_path / "postmaster.pid").exists()
     assert process.poll() is None
-    process.kill()
-    process.wait()
 
 
-def test_server_of_this_data_directory_is_ended(tmp_path: Path) -> None:
+def test_server_of_this_data_directory_is_ended(tmp_path: Path, start: Start) -> None:
     process = start([*SLEEPER, "-D", str(tmp_path)])
     (tmp_path / "postmaster.pid").write_text(f"{process.pid}\n{tmp_path}\n")
 
