@@ -44,12 +44,15 @@ class ExpressionFindings:
     used_columns: frozenset[str] = frozenset()
 
 
-def check_expressions(definition: FlowDefinition, source: Schema | None) -> ExpressionFindings:
+def check_expressions(
+    definition: FlowDefinition, source: Schema | None, *, nulls_known: bool = True
+) -> ExpressionFindings:
     """Check mapping, filter, validations and controls.
 
     Args:
         definition: of right shape and graph.
         source: columns of the source; None when nothing is known: then texts are only parsed.
+        nulls_known: the source says which columns may be NULL; else no warning is made of it.
     """
     if source is None:
         return ExpressionFindings(problems=list(_parse_all(definition)))
@@ -63,9 +66,11 @@ def check_expressions(definition: FlowDefinition, source: Schema | None) -> Expr
             schema,
             item.target_type,
             mapped=mapped if item.field is None else None,
-            target_nullable=item.field is None or item.field.nullable,
+            target_nullable=not nulls_known or item.field is None or item.field.nullable,
         )
         findings.problems += [_place(item.path, problem) for problem in checked.problems]
+        if item.field is None:
+            findings.problems += _boolean(item.path, checked)
         used |= {name for name in checked.columns if not name.startswith("mapped.")}
         if item.field is not None and checked.ok:
             findings.fields.append(_to_field(item.field, checked))
@@ -120,6 +125,16 @@ def _place(path: str, problem: TextProblem) -> Problem:
     if problem.code in {Code.UNKNOWN_COLUMN, Code.UNKNOWN_FIELD} and "'var'" in problem.message:
         hint = "Declare the variable under `variables` of the flow."
     return Problem(path, problem.code, problem.message, problem.severity, problem.start, problem.end, hint)
+
+
+def _boolean(path: str, checked: CheckedExpression) -> list[Problem]:
+    # A number would be converted to TRUE unless it is 0; as a rule that is a mistake, not a wish.
+    if checked.type is None or checked.type in {"BOOLEAN", '"NULL"'}:
+        return []
+    message = f"This must be true or false, not {checked.type}."
+    return [
+        Problem(path, "integrations.not_boolean", message, start=0, end=len(checked.source), hint="Compare it: … > 0")
+    ]
 
 
 def _countable(path: str, aggregate: str, checked: CheckedExpression) -> list[Problem]:

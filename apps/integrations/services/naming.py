@@ -116,9 +116,11 @@ def compare_names(source: str, target: str, *, source_entity: str = "", target_e
     left, right = meaning(source), meaning(target)
     if left == right:
         return Likeness(0.9, f"same meaning: {' '.join(right)}")
-    bare_left, bare_right = _without(left, source_entity), _without(right, target_entity)
-    if bare_left == bare_right:
-        return Likeness(0.88, f"same meaning within {source_entity or target_entity}: {' '.join(bare_right)}")
+    for near, far, entity in ((left, right, source_entity), (right, left, target_entity)):
+        # `id` of `invoices` is what others call `invoice_id`.
+        bare = _without(far, entity)
+        if bare != far and bare == _without(near, entity):
+            return Likeness(0.88, f"the {' '.join(bare)} of {entity}")
     if sorted(left) == sorted(right):
         return Likeness(0.85, "same words in another order")
     joined_left, joined_right = "".join(left), "".join(right)

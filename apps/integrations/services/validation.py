@@ -68,7 +68,7 @@ def validate_definition(
     schema, known = _schema_for_expressions(parsed, ends)
     if schema is None:
         problems.append(_unknown_source(parsed, live))
-    expressions = check_expressions(parsed, schema)
+    expressions = check_expressions(parsed, schema, nulls_known=known != "contract")
     problems += expressions.problems
     problems += find_cursor_problems(parsed, schema)
     problems += find_target_problems(parsed, ends.target if ends.target_known == "live" else None)
