@@ -30,7 +30,7 @@ STAGE_OUTPUT = {"/opt/venv", "/src/static/mfe/"}
 def read_settings_variables() -> set[str]:
     """Every environment variable that a settings module reads."""
     text = "\n".join(path.read_text() for path in (ROOT / "config" / "settings").glob("*.py"))
-    return set(re.findall(r"""\b(?:env\.(?:str|int|bool|float|list)|csv)\(\s*"([A-Z][A-Z0-9_]+)\"""", text))
+    return set(re.findall(r"""\b(?:env\.(?:str|int|bool|float|list|json)|csv)\(\s*"([A-Z][A-Z0-9_]+)\"""", text))
 
 
 def read_compose() -> dict[str, Any]:
