@@ -8,7 +8,7 @@ from rest_framework import serializers
 class FailureReportSerializer(serializers.Serializer):
     """A micro-frontend that failed in somebody's browser."""
 
-    reportId = serializers.RegexField(r"^[0-9a-f-]{8,36}$", help_text="Id shown to the person.")
+    report_id = serializers.RegexField(r"^[0-9a-f-]{8,36}$", help_text="Id shown to the person.")
     remote = serializers.SlugField(max_length=60)
     phase = serializers.ChoiceField(choices=["load", "mount", "render"])
     message = serializers.CharField(max_length=2000, allow_blank=True)

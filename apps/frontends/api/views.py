@@ -25,7 +25,7 @@ class FailureReportView(APIView):
         report = body.validated_data
         log.warning(
             "frontends.remote_failed",
-            report_id=report["reportId"],
+            report_id=report["report_id"],
             remote=report["remote"],
             phase=report["phase"],
             message=report["message"],

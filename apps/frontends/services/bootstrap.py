@@ -21,7 +21,9 @@ def list_visible_remotes(build: Build, permissions: frozenset[str]) -> list[Remo
 
     A convenience for the navigation only: the API checks every request again.
     """
-    return [remote for remote in build.remotes if not remote.permissions or permissions.intersection(remote.permissions)]
+    return [
+        remote for remote in build.remotes if not remote.permissions or permissions.intersection(remote.permissions)
+    ]
 
 
 def build_bootstrap(request: HttpRequest, build: Build) -> dict[str, Any]:

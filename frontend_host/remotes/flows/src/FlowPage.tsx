@@ -137,20 +137,19 @@ function Workbench({ onSuggest, onTab }: { onSuggest: () => void; onTab: (tab: T
   const [pane, setPane] = useState<Pane>("mapping");
   const [inspected, setInspected] = useState<InspectorTab>("preview");
   const [round, setRound] = useState(0);
-  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      setInspected("preview");
+      setPane("inspector");
+      setRound((value) => value + 1);
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, []);
   return (
-    <div
-      ref={root}
-      className={`workbench show-${pane}`}
-      onKeyDown={(event) => {
-        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-          event.preventDefault();
-          setInspected("preview");
-          setPane("inspector");
-          setRound((value) => value + 1);
-        }
-      }}
-    >
+    <div className={`workbench show-${pane}`}>
       <div className="pane-switch">
         <Tabs
           label="Pane"

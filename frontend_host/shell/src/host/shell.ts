@@ -138,11 +138,12 @@ export class Shell {
 
   private report(failure: MfeFailure): void {
     const { csrfToken, apiUrl, release } = this.boot;
+    const { reportId, ...rest } = failure;
     fetch(`${apiUrl}/frontends/reports`, {
       method: "POST",
       keepalive: true,
       headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken },
-      body: JSON.stringify({ ...failure, release, path: location.pathname }),
+      body: JSON.stringify({ ...rest, report_id: reportId, release, path: location.pathname }),
     }).catch(() => {
       // The card shows the id, and the console has the error; nothing more can be done offline.
     });
