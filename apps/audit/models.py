@@ -13,8 +13,8 @@ from apps.tenancy.models import TenantModel
 class AuditEntry(TenantModel):
     """One thing that somebody did. `number`, `prev_hash` and `hash` are filled by the database when it commits."""
 
-    created_at = None
-    updated_at = None
+    created_at = None  # type: ignore[assignment]
+    updated_at = None  # type: ignore[assignment]
     at = models.DateTimeField(help_text="When it happened, UTC.")
     actor_kind = models.CharField(max_length=20)
     actor_id = models.UUIDField(null=True)

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 
 from apps.tenancy.contracts import TenantRef
 
 TYPE_PREFIX = "com.analytics-portal."
 SPEC_VERSION = "1.0"
+PayloadType: TypeAlias = type[Any]
 
 
 def to_full_type(type_: str) -> str:
@@ -34,7 +35,7 @@ class EventType:
     """
 
     type: str
-    payload: type
+    payload: PayloadType
     description: str
     hint_kind: str | None = None
     hint_facts: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ class EventRecord:
         return self.subject.rpartition("/")[2]
 
     def to_cloudevent(self) -> dict[str, Any]:
-        """CloudEvents 1.0, JSON format, structured mode; `sequence` and `partitionkey` are its documented extensions."""
+        """CloudEvents 1.0, JSON format; `sequence` and `partitionkey` are its documented extensions."""
         event: dict[str, Any] = {
             "specversion": SPEC_VERSION,
             "id": str(self.id),
@@ -112,7 +113,7 @@ class RetryPolicy:
 
         For the defaults: 2, 4, 8, 16, 32, 64, 128 s, each ± 20 %.
         """
-        full = min(self.cap_s, self.base_s * 2 ** min(failures - 1, 30))
+        full = min(self.cap_s, self.base_s * 2.0 ** min(failures - 1, 30))
         return full * (1 - self.jitter + 2 * self.jitter * random.random())
 
 
@@ -130,6 +131,8 @@ class Subscriber(ABC):
     """Full or short types; `*` matches any part (`run.*`)."""
     ordered: ClassVar[bool] = True
     """Whether a failed event holds back later ones of its key until it is handled or redriven."""
+    writes: ClassVar[bool] = True
+    """Whether `handle` uses the database. One that does not is spared a savepoint for each event."""
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     from_beginning: ClassVar[bool] = True
     """Whether a new subscriber gets what was published before it was first seen."""

@@ -12,11 +12,9 @@ from apps.tenancy.models import TenantModel
 class Event(TenantModel):
     """One published event (CloudEvents 1.0). Append-only: a trigger lets nothing change but the number it is given."""
 
-    created_at = None
-    updated_at = None
-    arrival = models.BigIntegerField(
-        editable=False, help_text="Drawn when it was inserted; orders what is not numbered."
-    )
+    created_at = None  # type: ignore[assignment]
+    updated_at = None  # type: ignore[assignment]
+    arrival = models.BigIntegerField(editable=False, help_text="Drawn at the insert; orders what is not numbered.")
     position = models.BigIntegerField(null=True, unique=True, help_text="Place in the log, from 1, without gaps.")
     type = models.CharField(max_length=150)
     source = models.CharField(max_length=200)

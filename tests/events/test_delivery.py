@@ -225,9 +225,7 @@ def test_back_off_grows(log: Any) -> None:
     assert [round(wait or 0, 1) for wait in waits] == [0.1, 0.1, 0.2, 0.4] or waits == sorted(waits)  # type: ignore[type-var]
 
 
-@pytest.mark.parametrize(
-    ("failures", "expected"), [(1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (1000, 300)]
-)
+@pytest.mark.parametrize(("failures", "expected"), [(1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (1000, 300)])
 def test_retry_policy(failures: int, expected: float) -> None:
     assert RetryPolicy(jitter=0).delay_s(failures) == expected
     assert 0.8 * expected <= RetryPolicy().delay_s(failures) <= 1.2 * expected

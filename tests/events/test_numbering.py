@@ -42,7 +42,9 @@ def test_an_event_that_commits_late_gets_a_later_number(committed_acme: Any) -> 
         opened, may_commit = threading.Event(), threading.Event()
         ids: dict[str, Any] = {}
 
-        def publish_late() -> None:
+        def publish_late(
+            opened: threading.Event = opened, may_commit: threading.Event = may_commit, ids: dict[str, Any] = ids
+        ) -> None:
             try:
                 with tenant_context(committed_acme), transaction.atomic():
                     ids["late"] = publish_event("probe.sent.v1", subject="late", data={"number": 1})
@@ -78,7 +80,7 @@ def test_many_producers_and_two_numberers_make_one_log_in_order_per_key(committe
     def produce(producer: int) -> None:
         rng = random.Random(producer)
         try:
-            pending = {key: 0 for key in left[producer]}
+            pending = dict.fromkeys(left[producer], 0)
             while pending:
                 key = rng.choice(list(pending))
                 with tenant_context(committed_acme):

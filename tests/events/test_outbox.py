@@ -176,7 +176,7 @@ def test_an_open_transaction_delays_no_other_publisher(committed_acme: Any) -> N
 def test_the_database_refuses_to_change_an_event(as_acme: Any, statement: str) -> None:
     publish_event("probe.sent.v1", subject="x", data={"number": 1})
 
-    with pytest.raises(DatabaseError, match="refused|cannot be deleted"), connection.cursor() as cursor:
+    with pytest.raises(DatabaseError, match=r"refused|cannot be deleted"), connection.cursor() as cursor:
         cursor.execute(statement)
 
 

@@ -1,7 +1,7 @@
 """The arithmetic of the hash chain; the database computes the same in `audit_chain()` (first migration).
 
     content_hash = SHA-256(canonical JSON of the entry)
-    hash         = SHA-256(prev_hash || number as 8 bytes, big-endian || content_hash)        prev_hash of entry 1: zeros
+    hash         = SHA-256(prev_hash || number as 8 bytes, big-endian || content_hash)    (entry 1: prev_hash is zeros)
 
 The content is hashed where it is written, the chaining happens in a deferred trigger while the transaction commits:
 the head row is locked for the length of one commit, not of the caller's whole transaction, so that writers neither

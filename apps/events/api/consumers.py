@@ -25,7 +25,7 @@ from apps.core.services.hints import group_name
 from apps.events.api.tenant_scope import CLOSE_FORBIDDEN, CLOSE_SIGNED_OUT
 from apps.events.contracts import LiveKind
 from apps.events.registries import find_live_kind, live_kinds
-from apps.events.services.live_access import find_session_actor
+from apps.events.services.live_access import executor, find_session_actor
 from apps.events.services.live_limits import LiveLimits, SocketCounter, TokenBucket
 
 log = structlog.get_logger(__name__)
@@ -174,7 +174,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         while True:
             # Spread, so that the sockets of a restarted server do not ask all at once.
             await asyncio.sleep(self.limits.revalidate_s * random.uniform(0.8, 1.0))
-            find = database_sync_to_async(find_session_actor, thread_sensitive=False)
+            find = database_sync_to_async(find_session_actor, thread_sensitive=False, executor=executor)
             try:
                 actor = await find(self.tenant.id, self.scope["session_key"])
             except Exception as error:  # noqa: BLE001 - a database that is away is asked again, not taken for a sign-out

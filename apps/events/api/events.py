@@ -27,14 +27,14 @@ class CloudEventOutput(serializers.Serializer):
     specversion = serializers.CharField(help_text="Always 1.0.")
     id = serializers.UUIDField(help_text="Deduplicate on it.")
     type = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     subject = serializers.CharField()
     time = serializers.DateTimeField()
     datacontenttype = serializers.CharField()
     dataschema = serializers.CharField()
     partitionkey = serializers.CharField(help_text="Events of one key are delivered in order.")
     sequence = serializers.CharField(required=False, help_text="Place in the log; absent until it is numbered.")
-    data = serializers.JSONField()
+    data = serializers.JSONField()  # type: ignore[assignment]
 
     def to_representation(self, instance: Event) -> dict[str, Any]:
         """The row as a CloudEvent."""

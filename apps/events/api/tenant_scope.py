@@ -1,4 +1,4 @@
-"""ASGI middleware of sockets: which tenant, which person, from which page; all of it before the handshake is accepted."""
+"""ASGI middleware of sockets: which tenant, which person, from which page; all before the handshake is accepted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from apps.events.services.live_access import find_session_actor, find_tenant_of_host
+from apps.events.services.live_access import executor, find_session_actor, find_tenant_of_host
 
 log = structlog.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
-Application = Callable[[Scope, Callable[..., Awaitable[Any]], Callable[..., Awaitable[Any]]], Awaitable[Any]]
+Channel = Callable[..., Awaitable[Any]]
+Application = Callable[[Scope, Channel, Channel], Awaitable[Any]]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 CLOSE_SIGNED_OUT = 4401
@@ -35,13 +36,15 @@ class TenantAuthMiddleware:
         """Wrap the router of the sockets."""
         self._inner = inner
 
-    async def __call__(
-        self, scope: Scope, receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[Any]]
-    ) -> Any:
+    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> Any:
         """Check one handshake."""
         headers = _headers(scope)
         host = headers.get("host", "")
-        tenant = await database_sync_to_async(find_tenant_of_host, thread_sensitive=False)(host) if host else None
+        tenant = (
+            await database_sync_to_async(find_tenant_of_host, thread_sensitive=False, executor=executor)(host)
+            if host
+            else None
+        )
         if tenant is None:
             return await _refuse(send, CLOSE_FORBIDDEN, "unknown_host", host)
         if not is_same_origin(headers.get("origin", ""), host):
@@ -49,7 +52,9 @@ class TenantAuthMiddleware:
         session_key = _session_key(headers.get("cookie", ""))
         actor = None
         if session_key:
-            actor = await database_sync_to_async(find_session_actor, thread_sensitive=False)(tenant.id, session_key)
+            actor = await database_sync_to_async(find_session_actor, thread_sensitive=False, executor=executor)(
+                tenant.id, session_key
+            )
         if actor is None:
             return await _refuse(send, CLOSE_SIGNED_OUT, "not_signed_in", host)
         return await self._inner({**scope, "tenant": tenant, "session_key": session_key, "actor": actor}, receive, send)
@@ -88,6 +93,6 @@ def _session_key(cookie: str) -> str | None:
     return morsel.value if morsel is not None and morsel.value.isalnum() else None
 
 
-async def _refuse(send: Callable[..., Awaitable[Any]], code: int, reason: str, host: str) -> None:
+async def _refuse(send: Channel, code: int, reason: str, host: str) -> None:
     log.info("live_refused", reason=reason, host=host[:100])
     await send({"type": "websocket.close", "code": code})

@@ -1,4 +1,4 @@
-"""Which tenants have events that nobody numbered: one query for a hundred tenants, however many subscribers there are."""
+"""Which tenants have events that nobody numbered: one query for a hundred tenants, however many subscribers."""
 
 from __future__ import annotations
 

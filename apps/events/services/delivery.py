@@ -7,6 +7,7 @@ README for the state machine of a parked event.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 
 import structlog
@@ -16,7 +17,7 @@ from apps.core.clock import now
 from apps.core.exceptions import TransientError
 from apps.events.choices import ParkedStatus
 from apps.events.contracts import DeliveryResult, EventRecord, Subscriber
-from apps.events.models import ParkedEvent, Subscription
+from apps.events.models import Event, ParkedEvent, Subscription
 from apps.events.registries import event_types
 from apps.events.selectors import get_head_position, list_range, to_record
 from apps.tenancy.services.context import require_tenant
@@ -73,11 +74,12 @@ def settle_offset(subscriber: Subscriber) -> None:
 
 
 def _lock_subscription(subscriber: Subscriber) -> Subscription | None:
-    subscription = Subscription.objects.select_for_update(skip_locked=True).filter(name=subscriber.name).first()
+    locked = Subscription.objects.select_for_update(skip_locked=True).filter(name=subscriber.name)
+    subscription: Subscription | None = locked.first()
     if subscription is None and not Subscription.objects.filter(name=subscriber.name).exists():
         start = 0 if subscriber.from_beginning else get_head_position()
         Subscription.objects.bulk_create([Subscription(name=subscriber.name, position=start)], ignore_conflicts=True)
-        subscription = Subscription.objects.select_for_update(skip_locked=True).filter(name=subscriber.name).first()
+        subscription = locked.first()
     return subscription
 
 
@@ -97,6 +99,7 @@ class _Visit:
         self.delivered = 0
         self.parked = 0
         self.lagging = False
+        self.has_parked = ParkedEvent.objects.filter(subscription=subscription).exists()
 
     def run(self) -> DeliveryResult:
         """Due events, then new ones; then the offset and the state of the subscription."""
@@ -127,22 +130,19 @@ class _Visit:
             if self._is_over():
                 self.lagging = True
                 return
-            if event.key in blocked:
-                self._park(ParkedEvent(event_id=event.id, position=event.position, key=event.key))
-            else:
-                error = self._attempt(to_record(event))
-                if error is not None:
-                    parked = ParkedEvent(event_id=event.id, position=event.position, key=event.key)
-                    self._note_failure(parked, error)
-                    self._park(parked)
-                    if self.subscriber.ordered:
-                        blocked.add(event.key)
-            self.subscription.position = event.position
+            error = None if event.key in blocked else self._attempt(to_record(event))
+            if error is not None or event.key in blocked:
+                self._park(event, error)
+                if self.subscriber.ordered:
+                    blocked.add(event.key)
+            self.subscription.position = event.position or self.subscription.position
         self.lagging = len(events) == self.limit
         if not self.lagging:
             self.subscription.position = max(self.subscription.position, head)
 
     def _visit_parked(self) -> None:
+        if not self.has_parked:
+            return
         due = ParkedEvent.objects.filter(
             subscription=self.subscription, status=ParkedStatus.WAITING, retry_at__lte=now()
         ).select_related("event")
@@ -171,7 +171,7 @@ class _Visit:
         return following if following is not None and following.status == ParkedStatus.WAITING else None
 
     def _blocked_keys(self, keys: set[str]) -> set[str]:
-        if not keys or not self.subscriber.ordered:
+        if not keys or not self.subscriber.ordered or not self.has_parked:
             return set()
         rows = ParkedEvent.objects.filter(subscription=self.subscription, key__in=keys)
         return set(rows.values_list("key", flat=True))
@@ -179,7 +179,7 @@ class _Visit:
     def _attempt(self, event: EventRecord) -> Exception | None:
         """None when handled, else the event's fault. Raises `_SubscriberAway` when it is not the event's."""
         try:
-            with transaction.atomic():
+            with transaction.atomic() if self.subscriber.writes else nullcontext():
                 self.subscriber.handle(self.tenant, event)
         except InterfaceError:
             raise
@@ -199,9 +199,13 @@ class _Visit:
         self.delivered += 1
         return None
 
-    def _park(self, parked: ParkedEvent) -> None:
-        parked.subscription = self.subscription
+    def _park(self, event: Event, error: Exception | None) -> None:
+        """Put the event aside: with its failure, or without one behind an earlier event of its key."""
+        parked = ParkedEvent(subscription=self.subscription, event=event, position=event.position or 0, key=event.key)
+        if error is not None:
+            self._note_failure(parked, error)
         parked.save(force_insert=True)
+        self.has_parked = True
         self.parked += 1
 
     def _note_failure(self, parked: ParkedEvent, error: Exception) -> None:
@@ -228,6 +232,8 @@ class _Visit:
     def _retry_in_s(self) -> float | None:
         if self.subscription.retry_at is not None:
             return max(0.0, (self.subscription.retry_at - now()).total_seconds())
+        if not self.has_parked:
+            return None
         waiting = ParkedEvent.objects.filter(
             subscription=self.subscription, status=ParkedStatus.WAITING, retry_at__isnull=False
         )

@@ -32,7 +32,7 @@ class JobQueue:
     """Thread-safe set of marked places, in order of marking; numbering comes first."""
 
     def __init__(self, *, per_subscriber: int) -> None:
-        """Allow at most `per_subscriber` visits of one subscriber at a time, so that a hanging one leaves workers free."""
+        """Allow `per_subscriber` visits of one subscriber at a time, so that a hanging one leaves workers free."""
         self._per_subscriber = per_subscriber
         self._changed = threading.Condition()
         self._numbering: OrderedDict[Job, float] = OrderedDict()

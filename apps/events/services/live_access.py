@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,11 @@ from apps.tenancy.contracts import TenantRef
 from apps.tenancy.selectors import get_tenant_by_id
 from apps.tenancy.services.context import public_context, tenant_context
 from apps.tenancy.services.hosts import resolve_host
+
+CHECK_THREADS = 4
+executor = ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="live-check")
+"""Threads that ask the database for sockets: bounds their connections, and keeps a rush of handshakes (after a restart)
+from the threads that serve pages."""
 
 
 def find_tenant_of_host(host: str) -> TenantRef | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
+
+from django.db import transaction
 
 from apps.core.clock import now
-from apps.core.services.hints import send_hint
 from apps.events.contracts import EventRecord, Subscriber
 from apps.events.registries import event_types
+from apps.events.services.hint_sender import hint_sender
 from apps.tenancy.contracts import TenantRef
 
 MAX_AGE = timedelta(seconds=60)
@@ -19,6 +22,7 @@ class LiveHints(Subscriber):
     name = "events.live_hints"
     types = ("*",)
     ordered = False
+    writes = False
     from_beginning = False
 
     def handle(self, tenant: TenantRef, event: EventRecord) -> None:
@@ -26,5 +30,5 @@ class LiveHints(Subscriber):
         event_type = event_types.find(event.type)
         if event_type is None or event_type.hint_kind is None or now() - event.time > MAX_AGE:
             return
-        facts = {name: event.data.get(name) for name in event_type.hint_facts}
-        send_hint(tenant.id, event_type.hint_kind, event.subject_id, event=event.type, **facts)
+        facts = {"event": event.type, **{name: event.data.get(name) for name in event_type.hint_facts}}
+        transaction.on_commit(partial(hint_sender.send, tenant.id, event_type.hint_kind, event.subject_id, facts))

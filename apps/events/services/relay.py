@@ -19,6 +19,7 @@ from apps.core.exceptions import NotFound
 from apps.events.registries import subscribers
 from apps.events.services.backlog import list_tenants_with_backlog
 from apps.events.services.delivery import deliver_events
+from apps.events.services.hint_sender import hint_sender
 from apps.events.services.job_queue import Job, JobQueue
 from apps.events.services.leadership import RelaySession
 from apps.events.services.numbering import number_events
@@ -30,6 +31,9 @@ from apps.tenancy.services.context import tenant_context
 log = structlog.get_logger(__name__)
 
 FAULT_DELAY_S = 2.0
+STARVED_S = 0.25
+GATHER_S = 0.01
+EXTRA_WORKER_IDLE_S = 30.0
 TENANT_CACHE_S = 15.0
 
 
@@ -85,6 +89,7 @@ class Relay:
                     session.close()
         for thread in self._threads:
             thread.join(timeout=10)
+        hint_sender.close()
         connection.close()
 
     def _claim(self, session: RelaySession) -> bool:
@@ -106,8 +111,11 @@ class Relay:
             self._add_worker()
         next_poll = next_sign = time.monotonic()
         while not self._stop.is_set():
-            for tenant_id in session.wait(0.25):
-                self.queue.mark(Job(tenant_id))
+            if rung := session.wait(0.25):
+                # A busy tenant rings for every commit; a moment's patience makes one visit of many.
+                self._stop.wait(GATHER_S)
+                for tenant_id in rung | session.wait(0):
+                    self.queue.mark(Job(tenant_id))
             moment = time.monotonic()
             if moment >= next_sign:
                 session.confirm()
@@ -135,22 +143,26 @@ class Relay:
             log.warning("relay_poll_failed", error=f"{type(error).__name__}: {error}")
             connection.close()
 
-    # -- workers --------------------------------------------------------------------------------------------------------
+    # -- workers ---------------------------------------------------------------------------------------------
 
-    def _add_worker(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"relay-{len(self._threads)}", daemon=True)
+    def _add_worker(self, *, extra: bool = False) -> None:
+        thread = threading.Thread(target=self._work, args=(extra,), name=f"relay-{len(self._threads)}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def _add_worker_if_starved(self) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if len(self._threads) < self.options.max_workers and self.queue.oldest_wait_s() > 1.0:
-            log.warning("relay_adds_worker", workers=len(self._threads) + 1)
-            self._add_worker()
+        if len(self._threads) < self.options.max_workers and self.queue.oldest_wait_s() > STARVED_S:
+            log.info("relay_adds_worker", workers=len(self._threads) + 1)
+            self._add_worker(extra=True)
 
-    def _work(self) -> None:
+    def _work(self, extra: bool) -> None:
+        """Visit places until stopped; an extra worker leaves when it has been idle for long."""
+        idle_since = time.monotonic()
         try:
             while not self._stop.is_set():
+                if extra and time.monotonic() - idle_since > EXTRA_WORKER_IDLE_S:
+                    return
                 # A visit that is under way when the leadership goes is finished: row locks keep it harmless.
                 job = self.queue.take(timeout_s=0.5) if self.is_leader.wait(0.5) else None
                 if job is None:
@@ -165,6 +177,7 @@ class Relay:
                     self.queue.mark_later(job, FAULT_DELAY_S)
                 finally:
                     self.queue.finish(job)
+                    idle_since = time.monotonic()
         finally:
             connection.close()
 

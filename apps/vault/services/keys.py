@@ -38,15 +38,15 @@ def lock_active_key() -> DataKey:
     """
     for _attempt in range(ATTEMPTS):
         # A rotation that commits while this waits makes the locked row fail the filter: then look again.
-        key = DataKey.objects.raw(
-            "SELECT * FROM vault_datakey WHERE status = %s FOR SHARE",
-            [KeyStatus.ACTIVE],
+        locked: list[DataKey] = list(
+            DataKey.objects.raw("SELECT * FROM vault_datakey WHERE status = %s FOR SHARE", [KeyStatus.ACTIVE])
         )
-        for row in key:
-            return row
-        if DataKey.objects.filter(status=KeyStatus.ACTIVE).exists():
+        if locked:
+            return locked[0]
+        states = set(DataKey.objects.values_list("status", flat=True))
+        if KeyStatus.ACTIVE in states:
             continue
-        if DataKey.objects.exists():
+        if states:
             raise KeysDestroyed
         add_data_key(1)
     raise TransientError("The vault's keys are being rotated.")

@@ -1,4 +1,4 @@
-"""Key rotation and destruction. Every job works in small transactions, skips what is done and can be killed any time."""
+"""Key rotation and destruction. Every job works in small transactions, skips what is done and may be killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
 
 from apps.access.contracts import Actor
@@ -112,9 +113,10 @@ def resume_rotation(*, on_progress: Progress = _ignore) -> int:
     return done
 
 
-def _due_secrets():  # type: ignore[no-untyped-def]
+def _due_secrets() -> QuerySet[Secret]:
     retired = DataKey.objects.filter(status=KeyStatus.RETIRED).values("version")
-    return Secret.objects.filter(key_version__in=retired)
+    due: QuerySet[Secret] = Secret.objects.filter(key_version__in=retired)
+    return due
 
 
 @sensitive_variables()

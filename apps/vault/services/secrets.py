@@ -155,7 +155,7 @@ def delete_secrets(owner_type: str, owner_id: UUID, *, actor: Actor) -> int:
         How many there were.
     """
     check_permission(actor, "secret:write")
-    count, _ = Secret.objects.filter(owner_type=owner_type, owner_id=owner_id).delete()
+    count: int = Secret.objects.filter(owner_type=owner_type, owner_id=owner_id).delete()[0]
     if count:
         audit_sink.record(
             actor=actor,

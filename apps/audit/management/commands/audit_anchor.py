@@ -16,9 +16,7 @@ class Command(BaseCommand):
     help = "Append the head of every tenant's audit chain to a file and to the log. Run it every five minutes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--file", type=Path, help="defaults to settings.AUDIT_ANCHOR_FILE; without either: log only"
-        )
+        parser.add_argument("--file", type=Path, help="defaults to settings.AUDIT_ANCHOR_FILE, else only the log")
 
     def handle(self, *args: Any, **options: Any) -> None:
         configured = getattr(settings, "AUDIT_ANCHOR_FILE", None)

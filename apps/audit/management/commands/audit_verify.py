@@ -28,9 +28,7 @@ class Command(BaseCommand):
         path = options["anchors"] or (Path(configured) if configured and Path(configured).exists() else None)
         anchors = read_anchors(path) if path else []
         if not anchors:
-            self.stderr.write(
-                "No anchors: a cut-off tail or a chain computed anew cannot be noticed (see audit_anchor)."
-            )
+            self.stderr.write("No anchors: a cut-off tail or a rewritten chain cannot be noticed (see audit_anchor).")
         damaged: list[str] = []
         tenants = [get_tenant(options["tenant"])] if options["tenant"] else list_active_tenants()
         for tenant in tenants:

@@ -13,8 +13,8 @@ from apps.events.services.relay import Relay, RelayOptions
 
 class Command(BaseCommand):
     help = (
-        "Deliver events of all tenants to their subscribers. Start two for availability: one leads, the other stands by. "
-        "SIGTERM finishes the visits under way."
+        "Deliver events of all tenants to their subscribers. Start two for availability: one leads, the other stands "
+        "by. SIGTERM finishes the visits under way."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -18,8 +18,8 @@ from apps.vault.services.rotation import resume_rotation, rewrap_data_keys, rota
 
 class Command(BaseCommand):
     help = (
-        "Rotate the vault's keys. --kek re-wraps every data key by the first key of VAULT_KEYS (after putting a new key "
-        "first); --dek makes a new data key and re-encrypts all secrets; --resume finishes a killed --dek. Repeatable."
+        "Rotate the vault's keys. --kek re-wraps every data key by the first key of VAULT_KEYS (put a new one first); "
+        "--dek makes a new data key and re-encrypts all secrets; --resume finishes a killed --dek. Repeatable."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -52,7 +52,8 @@ class Command(BaseCommand):
             count = rewrap_data_keys(actor=actor, on_progress=show)
             self.stdout.write(f"{tenant.slug}: {count} data keys re-wrapped")
             return
-        run = (
-            resume_rotation(on_progress=show) if options["resume"] else rotate_data_keys(actor=actor, on_progress=show)
-        )
-        self.stdout.write(f"{tenant.slug}: {run} secrets re-encrypted")
+        if options["dek"]:
+            count = rotate_data_keys(actor=actor, on_progress=show)
+        else:
+            count = resume_rotation(on_progress=show)
+        self.stdout.write(f"{tenant.slug}: {count} secrets re-encrypted")

@@ -15,8 +15,8 @@ from apps.vault.services.rotation import destroy_tenant_keys, renew_after_destru
 
 class Command(BaseCommand):
     help = (
-        "Destroy every data key of one tenant (crypto-shred). Cannot be undone. Asks for the tenant's slug, or takes it "
-        "by --confirm. --renew instead lets a shredded tenant store secrets again."
+        "Destroy every data key of one tenant (crypto-shred). Cannot be undone. Asks for the tenant's slug, or takes "
+        "it by --confirm. --renew instead lets a shredded tenant store secrets again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
