@@ -50,7 +50,7 @@ def ensure_shape(data: Any) -> None:
         raise DefinitionInvalid(f"{where}{first.message}", field=first.path or None, problems=problems)
 
 
-def path_text(parts: Iterable[str | int]) -> str:
+def path_text(parts: Iterable[object]) -> str:
     """A path in the problems' notation: `nodes[1].config.fields[0].target`."""
     text = ""
     for part in parts:
@@ -64,8 +64,10 @@ def _document_order(error: ValidationError) -> list[tuple[int, str]]:
 
 def _to_problems(error: ValidationError) -> Iterator[Problem]:
     path = path_text(error.absolute_path)
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = error.schema.get("properties", {})
+        known = schema.get("properties", {})
         for name in error.instance:
             if name not in known:
                 allowed = ", ".join(known) or "none"
@@ -77,7 +79,7 @@ def _to_problems(error: ValidationError) -> Iterator[Problem]:
                 )
         return
     if error.validator == "required" and isinstance(error.instance, dict):
-        for name in error.validator_value:
+        for name in wanted:
             if name not in error.instance:
                 yield Problem(
                     path=f"{path}.{name}" if path else name,
@@ -95,7 +97,8 @@ def _to_problems(error: ValidationError) -> Iterator[Problem]:
 def _sentence(error: ValidationError) -> str:
     shown = json.dumps(error.instance, default=str)
     shown = shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
-    rule, limit = error.validator, error.validator_value
+    rule: str = str(error.validator)
+    limit: Any = error.validator_value
     if rule == "enum":
         return f"{shown} is not one of {', '.join(map(str, limit))}."
     if rule == "const":

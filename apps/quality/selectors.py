@@ -35,7 +35,7 @@ _MATCHES = (
 class _Unnest(Func):
     function = "unnest"
     arity = 1
-    output_field = TextField()  # type: ignore[assignment]
+    output_field = TextField()
     set_returning = True
 
 

@@ -50,7 +50,9 @@ def invoice_table() -> pa.Table:
         {
             "id": pa.array([1, 2, 3, 4], pa.int64()),
             "customer": pa.array(["Acme", "Müller", None, "Zed"]),
-            "total": pa.array([Decimal("10.00"), Decimal("20.50"), Decimal("-5.00"), Decimal("8.00")], pa.decimal128(18, 2)),
+            "total": pa.array(
+                [Decimal("10.00"), Decimal("20.50"), Decimal("-5.00"), Decimal("8.00")], pa.decimal128(18, 2)
+            ),
             "lines": pa.array([2, 1, 1, 0], pa.int32()),
             "due": pa.array([None] * 4, pa.date32()),
             "updated_at": pa.array([datetime(2026, 1, n) for n in (1, 2, 3, 4)], utc),  # noqa: DTZ001 - the type has it
@@ -95,7 +97,12 @@ DEFINITION: dict[str, Any] = {
         {
             "id": "target",
             "kind": "target",
-            "config": {"connection": "warehouse", "entity": "invoices", "disposition": "upsert", "keys": ["invoice_id"]},
+            "config": {
+                "connection": "warehouse",
+                "entity": "invoices",
+                "disposition": "upsert",
+                "keys": ["invoice_id"],
+            },
         },
     ],
     "edges": [{"from": "source", "to": "map"}, {"from": "map", "to": "target"}],
@@ -105,7 +112,7 @@ DEFINITION: dict[str, Any] = {
 
 
 def make_definition(**paths: Any) -> dict[str, Any]:
-    """The definition with changes: `source__connection`, `map__filter`, `load__mode`, `contract`, `field0__expression`."""
+    """The definition with changes: `source__connection`, `map__filter`, `load__mode`, `field0__expression` …"""
     data = copy.deepcopy(DEFINITION)
     for path, value in paths.items():
         head, _, rest = path.partition("__")

@@ -109,7 +109,12 @@ def test_a_secret_needs_the_permission(as_acme):
 
 
 def test_bad_variables_are_named_without_their_values(as_acme):
-    given = [VariableInput("Bad", "s3cret", True), VariableInput("a", "1"), VariableInput("a", "2"), VariableInput("b", "x" * 1001)]
+    given = [
+        VariableInput("Bad", "s3cret", True),
+        VariableInput("a", "1"),
+        VariableInput("a", "2"),
+        VariableInput("b", "x" * 1001),
+    ]
     with pytest.raises(VariableInvalid) as refused:
         replace_variables("dev", given, actor=BEN)
     assert [problem.path for problem in refused.value.problems] == [

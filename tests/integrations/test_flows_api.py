@@ -86,7 +86,9 @@ def test_create_read_change_archive(api, acme):
     flow = made.json()
     assert (flow["slug"], flow["draft_revision"], flow["draft"]["schema"]) == ("orders", 1, "flow/1")
     url = f"{API}/flows/{flow['id']}"
-    changed = api.patch(url, {"name": "Orders EU", "draft": {**flow["draft"], "variables": {"a": "1"}}, "expected_revision": 1})
+    changed = api.patch(
+        url, {"name": "Orders EU", "draft": {**flow["draft"], "variables": {"a": "1"}}, "expected_revision": 1}
+    )
     assert (changed.status_code, changed.json()["name"], changed.json()["draft_revision"]) == (200, "Orders EU", 2)
     conflict = api.patch(url, {"draft": flow["draft"], "expected_revision": 1})
     assert (conflict.status_code, conflict.json()["code"]) == (409, "integrations.draft_conflict")
@@ -114,7 +116,9 @@ def test_bad_input_is_named(api, body, field):
 
 
 def test_validate_points_at_the_character(api, flow):
-    body = api.post(f"{API}/flows/{flow.pk}/validate", {"definition": make_definition(field1__expression="custmer")}).json()
+    body = api.post(
+        f"{API}/flows/{flow.pk}/validate", {"definition": make_definition(field1__expression="custmer")}
+    ).json()
     assert body["valid"] is False
     problem = body["problems"][0]
     assert (problem["path"], problem["start"], problem["end"]) == ("nodes[1].config.fields[1].expression", 0, 7)

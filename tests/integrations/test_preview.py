@@ -52,7 +52,12 @@ def test_one_wrong_expression_does_not_blind_the_rest(erp):
 def test_filtered_rows_are_shown_as_left_out(erp):
     flow = make_flow(definition=make_definition(map__filter="total > 9"))
     rows = preview_mapping(flow.pk, actor=BEN).rows
-    assert [(row.accepted, row.filtered) for row in rows] == [(True, False), (True, False), (False, True), (False, True)]
+    assert [(row.accepted, row.filtered) for row in rows] == [
+        (True, False),
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
 
 
 def test_preview_takes_an_unsaved_definition_and_a_limit(erp):

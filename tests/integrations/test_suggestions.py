@@ -77,7 +77,12 @@ def test_an_id_is_the_id_of_its_entity():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("invTotalUSD", ("inv", "total", "usd")), ("HTTPServer2", ("http", "server", "2")), ("Größe", ("grosse",)), ("日付", ("日付",))],
+    [
+        ("invTotalUSD", ("inv", "total", "usd")),
+        ("HTTPServer2", ("http", "server", "2")),
+        ("Größe", ("grosse",)),
+        ("日付", ("日付",)),
+    ],
 )
 def test_words(name, words):
     if name == "Größe":
@@ -87,14 +92,21 @@ def test_words(name, words):
 
 @pytest.mark.parametrize(
     ("name", "snake"),
-    [("InvoiceDate", "invoice_date"), ("2nd Total", "c_2_nd_total"), ("", "column"), ("日付", "column"), ("a" * 80, "a" * 63)],
+    [
+        ("InvoiceDate", "invoice_date"),
+        ("2nd Total", "c_2_nd_total"),
+        ("", "column"),
+        ("日付", "column"),
+        ("a" * 80, "a" * 63),
+    ],
 )
 def test_tidy_names(name, snake):
     assert to_snake(name) == snake
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("total", "total"), ("Total", '"Total"'), ("order", '"order"'), ('a"b', '"a""b"'), ("a b", '"a b"')]
+    ("name", "text"),
+    [("total", "total"), ("Total", '"Total"'), ("order", '"order"'), ('a"b', '"a""b"'), ("a b", '"a b"')],
 )
 def test_columns_are_quoted_where_they_must_be(name, text):
     assert column_text(name) == text

@@ -170,7 +170,7 @@ def test_what_was_known_is_remembered_when_the_source_goes_away(erp):
     validate_definition(make_definition())
     from django.core.cache import cache
 
-    cache.delete_many([key for key in _keys(erp, "fresh")])
+    cache.delete_many(_keys(erp, "fresh"))
     MemoryConnector.down = True
     check = validate_definition(make_definition())
     assert (check.source_known, check.valid) == ("cached", True)
@@ -206,7 +206,9 @@ def test_drift_is_reported_against_the_contract(erp):
 
 
 def test_an_existing_target_is_compared(erp):
-    target = EntitySchema.of("sink.invoices", [("invoice_id", "BIGINT", False), ("total", "DECIMAL(10,0)"), ("x", "DATE", False)])
+    target = EntitySchema.of(
+        "sink.invoices", [("invoice_id", "BIGINT", False), ("total", "DECIMAL(10,0)"), ("x", "DATE", False)]
+    )
     make_source("sink", "memory_sink")
     MemoryConnector.tables["sink.invoices"] = (target, pa.table({"invoice_id": pa.array([], pa.int64())}))
     changed = make_definition(

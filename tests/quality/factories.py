@@ -25,7 +25,9 @@ NEGATIVE = BrokenRule("positive_total", "total", "expressions.row.rule", "Total 
 EMPTY = BrokenRule("not_null", "email", "expressions.row.null", "email must not be empty")
 
 
-def make_context(*, part: str = "", flow_id: UUID | None = None, environment_id: UUID | None = None) -> QuarantineContext:
+def make_context(
+    *, part: str = "", flow_id: UUID | None = None, environment_id: UUID | None = None
+) -> QuarantineContext:
     """A run that rejects rows."""
     return QuarantineContext(uuid7(), flow_id or uuid7(), uuid7(), environment_id or uuid7(), part)
 

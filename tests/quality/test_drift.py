@@ -67,7 +67,12 @@ def test_changed_type(mode, action, type_after):
 
 @pytest.mark.parametrize(
     ("mode", "action", "joins"),
-    [("freeze", "stop", False), ("evolve", "accept", True), ("quarantine", "quarantine_rows", False), ("ignore", "skip", False)],
+    [
+        ("freeze", "stop", False),
+        ("evolve", "accept", True),
+        ("quarantine", "quarantine_rows", False),
+        ("ignore", "skip", False),
+    ],
 )
 def test_new_column(mode, action, joins):
     report = compare_schema(DataContract(new_column=mode, fields=AGREED), [*AGREED, ContractField("vat", "DOUBLE")])

@@ -70,7 +70,11 @@ def test_correct_and_discard(api, rows):
     unknown = api.patch(url, {"corrected": {"totl": 1}})
     assert (unknown.status_code, unknown.json()["code"]) == (422, "quality.correction_field_unknown")
     fixed = api.patch(url, {"corrected": {"total": "1.50"}, "note": "sign"}).json()
-    assert (fixed["status"], fixed["corrected"], fixed["decided_by"]["name"]) == ("corrected", {"total": "1.50"}, api.user.email)
+    assert (fixed["status"], fixed["corrected"], fixed["decided_by"]["name"]) == (
+        "corrected",
+        {"total": "1.50"},
+        api.user.email,
+    )
     assert api.get(url).json()["note"] == "sign"
     ids = [str(row.pk) for row in rows]
     assert api.post(f"{API}/quarantine/discard", {"ids": ids, "reason": ""}).status_code == 422
@@ -85,7 +89,9 @@ def test_reconciliations_and_signature(acme, api_for):
     with tenant_context(acme):
         found = make_reconciliation(requested_by=requester.user.id, missing=1)
     listed = approver.get(f"{API}/reconciliations?run={found.run_id}").json()["results"]
-    assert [(item["status"], item["source"]["count"], item["target"]["count"]) for item in listed] == [("red", 412, 411)]
+    assert [(item["status"], item["source"]["count"], item["target"]["count"]) for item in listed] == [
+        ("red", 412, 411)
+    ]
     assert listed[0]["controls"][0]["source"] == "2328.60"
     url = f"{API}/reconciliations/{found.id}"
     own = requester.post(f"{url}/sign", {"comment": "mine"})

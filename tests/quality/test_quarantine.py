@@ -152,7 +152,12 @@ def test_a_hundred_thousand_rejects_take_seconds(as_acme):
     rows = (
         RejectedRow(
             str(n),
-            {"id": n, "total": Decimal(n) / 100, "due": datetime(2026, 1, 1, tzinfo=UTC), **dict.fromkeys(names, f"v{n}")},
+            {
+                "id": n,
+                "total": Decimal(n) / 100,
+                "due": datetime(2026, 1, 1, tzinfo=UTC),
+                **dict.fromkeys(names, f"v{n}"),
+            },
             (NEGATIVE, EMPTY),
         )
         for n in range(100_000)
@@ -293,7 +298,9 @@ def test_a_failed_replay_gives_its_rows_back(as_acme, checker):
     mark_replayed(select_for_replay(flow_id=checker.flow_id), run_id=run_id, actor=ANNA)
     assert release_replayed(run_id) == 2
     assert release_replayed(run_id) == 0
-    statuses = QuarantinedRow.objects.filter(run_id=rows[0].run_id).order_by("pk").values_list("status", "replay_run_id")
+    statuses = (
+        QuarantinedRow.objects.filter(run_id=rows[0].run_id).order_by("pk").values_list("status", "replay_run_id")
+    )
     assert list(statuses) == [("open", None), ("corrected", None)]
 
 

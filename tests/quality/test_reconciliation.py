@@ -32,7 +32,9 @@ APPROVER = Actor(kind="user", id=uuid7(), name="ada@acme.example", permissions=S
 def verdict(source, target, **changes):
     """Verdict on counts and one control."""
     control = Control("Total", "total", "total", changes.pop("aggregate", "sum"), changes.pop("tolerance", Decimal(0)))
-    sides = [SideTotals(count, {"Total": None if total is None else Decimal(total)}) for count, total in (source, target)]
+    sides = [
+        SideTotals(count, {"Total": None if total is None else Decimal(total)}) for count, total in (source, target)
+    ]
     given = ReconciliationInput(uuid7(), uuid7(), uuid7(), *sides, controls=(control,), **changes)
     return compute_verdict(given)
 
@@ -58,7 +60,12 @@ REJECTED = {"Total": Decimal("1.50")}
         ((3, "9"), (3, "9"), {"aggregate": "max"}, "green"),
         ((3, "9"), (3, "8"), {"aggregate": "max"}, "red"),
         # the largest value is itself in quarantine
-        ((3, "9"), (2, "8"), {"aggregate": "max", "quarantined": 1, "quarantined_totals": {"Total": Decimal(9)}}, "amber"),
+        (
+            (3, "9"),
+            (2, "8"),
+            {"aggregate": "max", "quarantined": 1, "quarantined_totals": {"Total": Decimal(9)}},
+            "amber",
+        ),
         ((3, "9"), (3, "9"), {"breaks": (Break({"id": "7"}, "different"),)}, "red"),  # equal totals can hide a swap
     ],
 )

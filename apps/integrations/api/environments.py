@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -103,7 +105,7 @@ class VariablesView(APIView):
         return Response(_variables(replace_variables(slug, given, actor=actor_of(request))))
 
 
-def _bindings(found: dict[str, object]) -> dict[str, str]:
+def _bindings(found: Mapping[str, object]) -> dict[str, str]:
     return {slot: str(connection_id) for slot, connection_id in sorted(found.items())}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.integrations.choices import FlowKind
@@ -72,7 +73,7 @@ class FlowSummarySerializer(serializers.Serializer):
     slug = serializers.CharField()
     description = serializers.CharField(allow_blank=True)
     kind = serializers.ChoiceField(choices=FlowKind.choices)
-    source = EndSerializer(allow_null=True)
+    source = EndSerializer(allow_null=True)  # type: ignore[assignment]
     target = EndSerializer(allow_null=True)
     draft_revision = serializers.IntegerField()
     draft_problems_count = serializers.IntegerField()
@@ -252,9 +253,10 @@ class VersionSummarySerializer(serializers.ModelSerializer):
         fields = ["id", "number", "content_hash", "note", "published_by", "published_at"]
         read_only_fields = fields
 
-    def get_published_by(self, row: FlowVersion) -> ActorSerializer:
+    @extend_schema_field(ActorSerializer)
+    def get_published_by(self, row: FlowVersion) -> dict[str, Any]:
         """Who published it."""
-        return ActorSerializer({"id": row.published_by, "name": row.published_by_name}).data
+        return {"id": row.published_by and str(row.published_by), "name": row.published_by_name}
 
 
 class VersionSerializer(VersionSummarySerializer):
@@ -296,9 +298,10 @@ class DeploymentSerializer(serializers.ModelSerializer):
         fields = ["id", "environment", "version", "status", "note", "deployed_by", "deployed_at", "retired_at"]
         read_only_fields = fields
 
-    def get_deployed_by(self, row: Deployment) -> ActorSerializer:
+    @extend_schema_field(ActorSerializer)
+    def get_deployed_by(self, row: Deployment) -> dict[str, Any]:
         """Who deployed it."""
-        return ActorSerializer({"id": row.deployed_by, "name": row.deployed_by_name}).data
+        return {"id": row.deployed_by and str(row.deployed_by), "name": row.deployed_by_name}
 
 
 class DeployResultSerializer(DeploymentSerializer):
@@ -408,4 +411,4 @@ class VariableInputSerializer(serializers.Serializer):
 class VariablesInput(serializers.Serializer):
     """All variables of an environment; those left out are removed."""
 
-    variables = VariableInputSerializer(many=True, max_length=VARIABLES_MOST)
+    variables = serializers.ListField(child=VariableInputSerializer(), max_length=VARIABLES_MOST)

@@ -121,7 +121,7 @@ def retire_deployment(flow_id: UUID, *, environment: str, actor: Actor) -> Deplo
     if flow is None:
         raise FlowNotFound(value=flow_id)
     place = get_environment(environment)
-    row = (
+    row: Deployment | None = (
         Deployment.objects.select_related("version", "environment")
         .filter(flow=flow, environment_id=place.id, status=DeploymentStatus.ACTIVE)
         .first()

@@ -202,7 +202,7 @@ def archive_flow(flow_id: UUID, *, actor: Actor) -> Flow:
         FlowInUse: it is deployed to a protected environment.
     """
     check_permission(actor, "flow:edit")
-    flow = Flow.objects.select_for_update().filter(pk=flow_id).first()
+    flow: Flow | None = Flow.objects.select_for_update().filter(pk=flow_id).first()
     if flow is None:
         raise FlowNotFound(value=flow_id)
     if flow.archived_at is not None:
@@ -247,7 +247,7 @@ def conflict_of(flow: Flow) -> DraftConflict:
 
 
 def _lock(flow_id: UUID) -> Flow:
-    flow = Flow.objects.select_for_update().filter(pk=flow_id).first()
+    flow: Flow | None = Flow.objects.select_for_update().filter(pk=flow_id).first()
     if flow is None:
         raise FlowNotFound(value=flow_id)
     if flow.archived_at is not None:

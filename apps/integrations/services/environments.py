@@ -248,7 +248,7 @@ def _problem(slot: str, message: str) -> Problem:
 
 
 def _lock(slug: str) -> Environment:
-    row = Environment.objects.select_for_update().filter(slug=slug).first()
+    row: Environment | None = Environment.objects.select_for_update().filter(slug=slug).first()
     if row is None:
         raise EnvironmentNotFound(value=slug)
     return row

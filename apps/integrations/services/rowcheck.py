@@ -34,15 +34,14 @@ class FlowRowChecker(RowChecker):
         """Every rule the row breaks now; None when the flow is gone."""
         try:
             definition = find_current_definition(flow_id, flow_version_id, environment_id)
-        except FlowNotFound:
-            return None
-        schema = _schema_for(definition, environment_id, values)
-        broken = _unreadable(schema, values)
-        if broken:
-            return broken
-        try:
+            schema = _schema_for(definition, environment_id, values)
+            broken = _unreadable(schema, values)
+            if broken:
+                return broken
             variables = resolve_variables(environment_id, definition, purpose="quarantine.check")
             return _map_one(definition, schema, variables, values)
+        except FlowNotFound:
+            return None
         except PortalError as error:
             return [BrokenRule("definition", None, error.code, error.message)]
 

@@ -79,7 +79,7 @@ def suggest_mapping(
     if source.entity is None:
         fault = source.fault
         raise SourceUnknown(
-            fault.message if fault else None, field="entity", value=entity, remedy=fault and fault.remedy
+            fault.message if fault else None, field="entity", value=entity, remedy=fault.remedy if fault else None
         )
     target = None
     if target_connection_id is not None and target_entity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.quality.choices import QuarantineStatus, ReconciliationStatus
@@ -32,7 +33,7 @@ class QuarantinedRowSerializer(serializers.ModelSerializer):
 
     payload = serializers.SerializerMethodField()
     payload_complete = serializers.SerializerMethodField(help_text="False in lists, where a row is too large to show.")
-    errors = BrokenRuleSerializer(many=True)
+    errors = BrokenRuleSerializer(many=True)  # type: ignore[assignment]
     decided_by = serializers.SerializerMethodField()
 
     class Meta:
@@ -53,11 +54,12 @@ class QuarantinedRowSerializer(serializers.ModelSerializer):
         """Whether `payload` is the whole row."""
         return not hasattr(row, "shown_payload") or row.shown_payload is not None
 
-    def get_decided_by(self, row: QuarantinedRow) -> PersonSerializer | None:
+    @extend_schema_field(PersonSerializer(allow_null=True))
+    def get_decided_by(self, row: QuarantinedRow) -> dict[str, Any] | None:
         """Who decided last."""
         if row.decided_at is None:
             return None
-        return PersonSerializer({"id": row.decided_by, "name": row.decided_by_name}).data
+        return {"id": row.decided_by and str(row.decided_by), "name": row.decided_by_name}
 
 
 class QuarantineFilter(serializers.Serializer):
@@ -120,7 +122,7 @@ class ControlSerializer(serializers.Serializer):
 
     name = serializers.CharField()
     aggregate = serializers.CharField()
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     target = serializers.CharField(allow_null=True)
     quarantined = serializers.CharField(allow_null=True)
     difference = serializers.CharField()
@@ -134,14 +136,14 @@ class BreakSerializer(serializers.Serializer):
     key = serializers.DictField(child=serializers.CharField())
     kind = serializers.CharField()
     control = serializers.CharField(allow_null=True)
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     target = serializers.CharField(allow_null=True)
 
 
 class ReconciliationSerializer(serializers.ModelSerializer):
     """Whether a load is complete and correct."""
 
-    source = SideSerializer()
+    source = SideSerializer()  # type: ignore[assignment]
     target = SideSerializer()
     controls = ControlSerializer(many=True)
     breaks = BreakSerializer(many=True)
@@ -157,11 +159,12 @@ class ReconciliationSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
         read_only_fields = fields
 
-    def get_signed_by(self, row: Reconciliation) -> PersonSerializer | None:
+    @extend_schema_field(PersonSerializer(allow_null=True))
+    def get_signed_by(self, row: Reconciliation) -> dict[str, Any] | None:
         """Who signed."""
         if row.signed_at is None:
             return None
-        return PersonSerializer({"id": row.signed_by, "name": row.signed_by_name}).data
+        return {"id": row.signed_by and str(row.signed_by), "name": row.signed_by_name}
 
 
 class ReconciliationFilter(serializers.Serializer):
@@ -176,12 +179,3 @@ class SignInput(serializers.Serializer):
     """A signature's comment; required unless the reconciliation is green."""
 
     comment = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
-
-
-class LineageSerializer(serializers.Serializer):
-    """Where one target column comes from."""
-
-    target_column = serializers.CharField()
-    source_columns = serializers.ListField(child=serializers.CharField())
-    expression = serializers.CharField()
-    identity = serializers.BooleanField()

@@ -56,7 +56,7 @@ def correct_row(row_id: UUID, corrected: Mapping[str, Any], *, actor: Actor, not
         CorrectionInvalid: rules are still broken; one problem per rule.
     """
     check_permission(actor, "quarantine:edit")
-    row = QuarantinedRow.objects.select_for_update().filter(pk=row_id).first()
+    row: QuarantinedRow | None = QuarantinedRow.objects.select_for_update().filter(pk=row_id).first()
     if row is None:
         raise QuarantinedRowNotFound(value=row_id)
     if row.status not in WAITING:
@@ -117,7 +117,7 @@ def discard_rows(ids: Collection[UUID], reason: str, *, actor: Actor) -> int:
     for row in rows:
         if row.status not in WAITING:
             raise QuarantinedRowDecided(f"Row {row.row_id} was {row.status} already.", field="ids", value=row.pk)
-    count = QuarantinedRow.objects.filter(pk__in=wanted).update(
+    count: int = QuarantinedRow.objects.filter(pk__in=wanted).update(
         status=QuarantineStatus.DISCARDED,
         note=reason.strip(),
         decided_by=actor.id,
@@ -165,7 +165,7 @@ def mark_replayed(selection: ReplaySelection, *, run_id: UUID, actor: Actor) -> 
         SelectionEmpty: none is left.
     """
     check_permission(actor, "quarantine:edit")
-    count = QuarantinedRow.objects.filter(
+    count: int = QuarantinedRow.objects.filter(
         pk__in=selection.ids, flow_id=selection.flow_id, environment_id=selection.environment_id, status__in=WAITING
     ).update(
         status=QuarantineStatus.REPLAYED,
@@ -200,7 +200,7 @@ def release_replayed(run_id: UUID) -> int:
     flow_id = rows.values_list("flow_id", flat=True).first()
     if flow_id is None:
         return 0
-    count = rows.update(
+    count: int = rows.update(
         status=Case(
             When(corrected__isnull=False, then=Value(QuarantineStatus.CORRECTED.value)),
             default=Value(QuarantineStatus.OPEN.value),

@@ -68,6 +68,7 @@ def reset_part(context: QuarantineContext) -> int:
     Returns:
         Rows removed.
     """
+    removed: int
     removed, _ = QuarantinedRow.objects.filter(
         run_id=context.run_id, part=context.part, status=QuarantineStatus.OPEN
     ).delete()
