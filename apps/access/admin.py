@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from allauth.account import admin as account_admin
+from allauth.account.decorators import secure_admin_login
 from allauth.mfa import admin as mfa_admin
 from allauth.usersessions import admin as usersessions_admin
 from django import forms
@@ -33,6 +34,10 @@ from apps.tenancy.contracts import current_scope
 for _module in (auth_admin, account_admin, mfa_admin, usersessions_admin):
     for _model in [model for model in admin.site._registry if model.__module__.startswith(_module.__name__[:-6])]:
         admin.site.unregister(_model)
+
+
+# Django's own log-in form knows neither the second factor nor the rate limits.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 class ServiceAdmin(admin.ModelAdmin):

@@ -191,3 +191,24 @@ def test_password_reset_link_points_to_the_own_host(ada: User, mailoutbox: list[
     (mail,) = mailoutbox
     assert "http://acme.localhost/" in mail.body
     assert mail.subject.startswith("[Acme]")
+
+
+def test_admin_site_is_entered_through_the_same_door(ada: User, acme: Tenant) -> None:
+    """Its own form would let somebody in without the second factor."""
+    from allauth.mfa.totp.internal.auth import generate_totp_secret
+
+    with tenant_context(acme):
+        TOTP.activate(ada, generate_totp_secret())
+    client = browser()
+
+    answer = client.post("/admin/login/", {"username": "ada@acme.example", "password": PASSWORD})
+
+    assert (answer.status_code, answer["Location"].split("?")[0]) == (302, LOGIN)
+    assert client.get("/admin/").status_code == 302
+
+
+def test_platform_staff_lands_in_the_admin_site(db: None) -> None:
+    User.objects.create_superuser("root@platform.example", PASSWORD)
+    client = browser("localhost")
+    answer = sign_in(client, email="root@platform.example")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")

@@ -15,6 +15,7 @@ from django.db import connection, models, transaction
 from django.db.utils import ProgrammingError
 
 from apps.access.models import Role, User
+from apps.tenancy.backend.base import DatabaseWrapper
 from apps.tenancy.contracts import Scope, current_scope
 from apps.tenancy.exceptions import TenantContextMissing
 from apps.tenancy.models import Tenant, TenantModel
@@ -228,6 +229,31 @@ def test_reconnect_keeps_the_tenant(committed_acme: Tenant) -> None:
         assert whoami()[0] == committed_acme.schema_name
         connection.close()
         assert whoami() == (committed_acme.schema_name, committed_acme.db_role)
+
+
+def test_pooled_session_forgets_the_last_tenant(committed_acme: Tenant, committed_globex: Tenant) -> None:
+    """With a pool, a session comes back with the role that its last user set."""
+    options = {**connection.settings_dict["OPTIONS"], "pool": {"min_size": 1, "max_size": 1}}
+    settings = {**connection.settings_dict, "OPTIONS": options, "CONN_MAX_AGE": 0}
+    pooled = DatabaseWrapper(settings, alias="pooled")
+
+    def ask() -> tuple[str, str, int]:
+        with pooled.cursor() as cursor:
+            cursor.execute("SELECT current_schema(), current_user, pg_backend_pid()")
+            return cursor.fetchone()
+
+    try:
+        seen = []
+        for tenant in (committed_acme, None, committed_globex, committed_acme):
+            with tenant_context(tenant) if tenant else public_context():
+                seen.append((tenant, ask()))
+            pooled.close()
+        assert len({pid for _, (_, _, pid) in seen}) == 1
+        for tenant, (schema, role, _) in seen:
+            assert (schema, role) == ((tenant.schema_name, tenant.db_role) if tenant else ("public", whoami()[1]))
+    finally:
+        pooled.close()
+        pooled.close_pool()
 
 
 def test_64_threads_never_read_another_tenant(committed_acme: Tenant, committed_globex: Tenant) -> None:

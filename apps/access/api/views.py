@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
+from allauth.usersessions.models import UserSession
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -78,6 +79,9 @@ class MeView(APIView):
         )
 
 
+@extend_schema_view(
+    get=extend_schema(parameters=[OpenApiParameter("search", str, description="Part of name or address.")])
+)
 class MemberListView(ListAPIView):
     """People of the tenant."""
 
@@ -250,9 +254,12 @@ class SessionListView(ListAPIView):
     """Where one is signed in."""
 
     serializer_class = shapes.SessionSerializer
+    queryset = UserSession.objects.none()  # for the OpenAPI document, which is drawn without a person
 
     def get_queryset(self) -> QuerySet[Any]:
         """One's own sessions, newest first."""
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
         return list_sessions(_person(self.request))
 
     def get_serializer_context(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.forms import BaseForm
 from django.http import HttpRequest
+from django.urls import reverse
 
 from apps.access.models import Invitation, User
 from apps.access.services.invitations import accept_invitation
@@ -59,6 +60,12 @@ class PortalAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """The invitation was opened from its message, so the address is the visitor's."""
         return bool(getattr(request, "_invited_email", None) == email) or super().is_email_verified(request, email)
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """The overview; on the platform's host, which has none, the admin site."""
+        if current_tenant() is None:
+            return reverse("admin:index")
+        return str(super().get_login_redirect_url(request))
 
     def format_email_subject(self, subject: str) -> str:
         """Subject with the tenant's name before it, so that two tenants' messages can be told apart."""

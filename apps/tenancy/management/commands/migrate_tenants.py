@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from typing import Any, TextIO, cast
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from apps.core.exceptions import PortalError
+from apps.tenancy.management.progress import CommandProgress
+from apps.tenancy.models import Tenant
 from apps.tenancy.selectors import find_tenant
 from apps.tenancy.services.migration_workers import migrate_in_processes
 from apps.tenancy.services.migrations import (
@@ -45,54 +45,55 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
             return
-        try:
-            migrate_public()
-        except PortalError as error:
-            raise CommandError(f"{error.message} {error.remedy or ''}".strip()) from error
-        tenants = list_outdated_tenants(every=options["force"])
-        if not tenants:
-            self.stdout.write("Every schema is up to date.")
-            return
-        canary = find_tenant(options["canary"]) if options["canary"] else tenants[0]
-        if canary is None:
-            raise CommandError(f"There is no tenant {options['canary']!r}.")
-        others = [tenant for tenant in tenants if tenant.pk != canary.pk]
-        slugs = {str(tenant.pk): tenant.slug for tenant in tenants}
-        failed: dict[str, str] = {}
-        console = Console(file=cast(TextIO, self.stdout._out))
-        columns = [TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-        with Progress(*columns, console=console, disable=options["verbosity"] == 0) as progress:
-            bar = progress.add_task(f"{canary.slug} (canary)", total=len(others) + 1)
+        with CommandProgress(self.stdout, verbosity=options["verbosity"]) as progress:
+            progress.show("public schema", 0, 1)
             try:
-                migrate_tenant(canary, force=options["force"])
-            except Exception as error:
-                raise CommandError(f"The canary {canary.slug} failed, no other tenant was touched: {error}") from error
-            progress.advance(bar)
-
-            def done(tenant_id: str, error: str | None) -> None:
-                if error is not None:
-                    failed[slugs[tenant_id]] = error
-                    progress.console.print(f"{slugs[tenant_id]} failed: {error}", markup=False)
-                progress.update(bar, advance=1, description=slugs[tenant_id])
-
-            if options["jobs"] > 1 and len(others) > 1:
-                connection.close()
-                ids = [str(tenant.pk) for tenant in others]
-                migrate_in_processes(ids, jobs=options["jobs"], database=connection.settings_dict["NAME"], on_done=done)
-            else:
-                for tenant in others:
-                    try:
-                        migrate_tenant(tenant, force=options["force"])
-                    except Exception as error:  # noqa: BLE001 - one tenant's failure must not keep the others waiting
-                        done(str(tenant.pk), error.message if isinstance(error, PortalError) else str(error))
-                    else:
-                        done(str(tenant.pk), None)
+                migrate_public()
+            except PortalError as error:
+                raise CommandError(f"{error.message} {error.remedy or ''}".strip()) from error
+            tenants = list_outdated_tenants(every=options["force"])
+            failed = self._migrate(tenants, progress, options) if tenants else []
         if failed:
             raise CommandError(
                 f"{len(failed)} of {len(tenants)} tenants failed: {', '.join(sorted(failed))}. "
                 "Fix the cause and start again; finished tenants are skipped."
             )
-        self.stdout.write(f"Migrated {len(tenants)} tenants.")
+        self.stdout.write(f"Migrated {len(tenants)} tenants." if tenants else "Every schema is up to date.")
+
+    def _migrate(self, tenants: list[Tenant], progress: CommandProgress, options: dict[str, Any]) -> list[str]:
+        canary = find_tenant(options["canary"]) if options["canary"] else tenants[0]
+        if canary is None:
+            raise CommandError(f"There is no tenant {options['canary']!r}.")
+        others = [tenant for tenant in tenants if tenant.pk != canary.pk]
+        slugs = {str(tenant.pk): tenant.slug for tenant in others}
+        total, finished, failed = len(others) + 1, 1, list[str]()
+        progress.show(f"{canary.slug} (canary)", 0, total)
+        try:
+            migrate_tenant(canary, force=options["force"])
+        except Exception as error:
+            raise CommandError(f"The canary {canary.slug} failed, no other tenant was touched: {error}") from error
+
+        def done(tenant_id: str, error: str | None) -> None:
+            nonlocal finished
+            finished += 1
+            if error is not None:
+                failed.append(slugs[tenant_id])
+                progress.note(f"{slugs[tenant_id]} failed: {error}")
+            progress.show(slugs[tenant_id], finished, total)
+
+        progress.show(f"{canary.slug} (canary)", 1, total)
+        if options["jobs"] > 1 and len(others) > 1:
+            database = connection.settings_dict["NAME"]
+            migrate_in_processes(list(slugs), jobs=options["jobs"], database=database, on_done=done)
+            return failed
+        for tenant in others:
+            try:
+                migrate_tenant(tenant, force=options["force"])
+            except Exception as error:  # noqa: BLE001 - one tenant's failure must not keep the others waiting
+                done(str(tenant.pk), error.message if isinstance(error, PortalError) else str(error))
+            else:
+                done(str(tenant.pk), None)
+        return failed
 
     def _check(self) -> None:
         outdated = [tenant.slug for tenant in list_outdated_tenants()]

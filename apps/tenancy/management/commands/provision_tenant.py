@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any, TextIO, cast
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from apps.core.exceptions import PortalError
 from apps.tenancy.contracts import StaffMember
+from apps.tenancy.management.progress import CommandProgress
 from apps.tenancy.services.addresses import absolute_url
 from apps.tenancy.services.tenants import provision_tenant
 
@@ -29,10 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Provision with a progress bar."""
-        console = Console(file=cast(TextIO, self.stdout._out))
-        columns = [TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-        with Progress(*columns, console=console, disable=options["verbosity"] == 0) as progress:
-            bar = progress.add_task("Start", total=None)
+        with CommandProgress(self.stdout, verbosity=options["verbosity"]) as progress:
             try:
                 tenant = provision_tenant(
                     options["slug"],
@@ -40,9 +36,7 @@ class Command(BaseCommand):
                     domains=options["domain"],
                     owner_email=options["owner"],
                     actor=StaffMember("manage.py provision_tenant"),
-                    on_progress=lambda title, done, total: progress.update(
-                        bar, description=title, completed=done, total=total
-                    ),
+                    on_progress=progress.show,
                 )
             except PortalError as error:
                 raise CommandError(f"{error.message} {error.remedy or ''}".strip()) from error
