@@ -13,4 +13,5 @@ ALLOWED_HOSTS = [*ALLOWED_HOSTS, "localhost", ".localhost", "127.0.0.1"]
 EGRESS_ALLOW_PRIVATE = EGRESS_ALLOW_PRIVATE or ["127.0.0.0/8:*", "[::1]/128:*"]
 # Static files are served from where they lie; only production collects them.
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True
 STATIC_ROOT = None
