@@ -19,6 +19,7 @@ class Limits:
     NUMBER_DIGITS = 38
     LAMBDA_DEPTH = 2
     PAD_WIDTH = 1_000
+    GROWTH = 400
     FIELDS = 2_000
 
 

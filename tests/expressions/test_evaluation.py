@@ -100,15 +100,15 @@ FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "context", "code"), FAULTS, ids=[source for source, _, _ in FAULTS])
-def test_fault_is_named(source: str, context: dict[str, Any], code: str) -> None:
+@pytest.mark.parametrize(("source", "inputs", "code"), FAULTS, ids=[source for source, _, _ in FAULTS])
+def test_fault_is_named(source: str, inputs: dict[str, Any], code: str) -> None:
     with pytest.raises(EvaluationFailed) as caught:
-        evaluate(source, context)
+        evaluate(source, inputs)
     assert caught.value.facts["row_code"] == code
 
 
 @pytest.mark.parametrize(
-    ("source", "context", "value"),
+    ("source", "inputs", "value"),
     [
         ("case when b = 0 then 0 else a / b end", {"a": 1, "b": 0}, 0.0),
         ("b <> 0 and a / b > 1", {"a": 1, "b": 0}, False),
@@ -120,9 +120,9 @@ def test_fault_is_named(source: str, context: dict[str, Any], code: str) -> None
         ("try_cast(t as integer)", {"t": None}, None),
     ],
 )
-def test_only_what_is_evaluated_can_fail(source: str, context: dict[str, Any], value: Any) -> None:
+def test_only_what_is_evaluated_can_fail(source: str, inputs: dict[str, Any], value: Any) -> None:
     schema = Schema.of(a="BIGINT", b="BIGINT", t="VARCHAR")
-    assert evaluate(source, context, schema) == value
+    assert evaluate(source, inputs, schema) == value
 
 
 def test_context_types_are_inferred() -> None:

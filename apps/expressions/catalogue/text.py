@@ -354,17 +354,19 @@ FUNCTIONS = (
     _text(
         "levenshtein",
         "levenshtein(a, b)",
-        "Number of single-character edits between two texts.",
+        "Number of single-character edits between two texts (their first 255 characters: the work is quadratic).",
         "levenshtein('Meier', 'Maier')",
         "1",
         args=(2, 2),
+        duckdb="levenshtein(left({0}, 255), left({1}, 255))",
     ),
     _text(
         "jaro_winkler_similarity",
         "jaro_winkler_similarity(a, b)",
-        "Likeness of two texts, 0 to 1.",
+        "Likeness of two texts, 0 to 1 (of their first 255 characters: the work is quadratic).",
         "round(jaro_winkler_similarity('Meier', 'Meyer'), 2)",
         "0.89",
         args=(2, 2),
+        duckdb="jaro_winkler_similarity(left({0}, 255), left({1}, 255))",
     ),
 )

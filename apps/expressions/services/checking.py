@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apps.core.exceptions import Problem as PathProblem
 from apps.expressions.choices import Code
 from apps.expressions.contracts import CheckedExpression, Problem, Schema
-from apps.expressions.exceptions import EvaluationFailed, ExpressionInvalid
+from apps.expressions.exceptions import EvaluationFailed, EvaluationMemory, EvaluationTimeout, ExpressionInvalid
 from apps.expressions.services.binding import Names, Types, Unresolved, used_names
 from apps.expressions.services.parsing import ParseRefused, parse_expression
 from apps.expressions.services.rules import find_problems, is_nullable
@@ -155,8 +155,8 @@ def _constant_problems(tree: Node, types: Types, columns: tuple[str, ...]) -> li
 
     try:
         fault = first_fault(tree, types)
-    except EvaluationFailed as error:
-        fault = error.message
+    except (EvaluationFailed, EvaluationTimeout, EvaluationMemory) as error:
+        fault = error.message.rstrip(".")
     if fault is None:
         return []
     return [Problem(f"This fails for every row: {fault}.", Code.TYPE_MISMATCH, "error", tree.start, tree.end)]

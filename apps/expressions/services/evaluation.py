@@ -11,14 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from apps.core.exceptions import TooLarge
 from apps.expressions.choices import ROW_TEXT, RowCode
 from apps.expressions.contracts import ExpressionFault, Field, RowResult, Schema
-from apps.expressions.exceptions import EvaluationFailed, SandboxFailed
+from apps.expressions.exceptions import EvaluationFailed
 from apps.expressions.services.binding import Types
 from apps.expressions.services.checking import analyse, invalid
 from apps.expressions.services.emitting import Emitter, Fault, Layers, any_fault, column_value
 from apps.expressions.services.inputs import InputProblem, infer_schema, to_arrow_rows, to_parameters
-from apps.expressions.services.sandbox import DEFAULT_TIMEOUT_S, drop_thread_sandbox, thread_sandbox
+from apps.expressions.services.sandbox import DEFAULT_TIMEOUT_S, thread_sandbox
 from apps.expressions.tree import Node
 from apps.expressions.types import quote_name
 
@@ -92,14 +93,16 @@ def evaluate_rows(
 
     Raises:
         ExpressionInvalid: an expression has errors for this schema.
-        EvaluationTimeout, EvaluationMemory: bounds.
+        EvaluationTimeout, EvaluationMemory, TooLarge: bounds.
     """
     named = tuple((item.name, item.expression) if isinstance(item, Named) else item for item in expressions)
+    if len(rows) > MAX_ROWS:
+        raise TooLarge(f"At most {MAX_ROWS:,} rows are evaluated at a time.", field="rows", value=len(rows))
     program = _program(named, schema)
-    fields = [field for field in schema if field.name in program.columns]
-    data, refused = to_arrow_rows(rows[:MAX_ROWS], fields)
     if not rows:
         return []
+    fields = [field for field in schema if field.name in program.columns]
+    data, refused = to_arrow_rows(rows, fields)
     sandbox = thread_sandbox()
     typed = ", ".join(f"CAST({quote_name(f.name)} AS {f.type}) AS {quote_name(f.name)}" for f in fields)
     with sandbox.relation("_rows", data):
@@ -107,7 +110,7 @@ def evaluate_rows(
     values = [_python(table.column(f"c{i}")) for i in range(len(named))]
     faults = [table.column(f"f{i}").to_pylist() for i in range(len(named))]
     results = []
-    for position in range(len(rows[:MAX_ROWS])):
+    for position in range(len(rows)):
         problem = refused.get(position)
         if problem is not None:
             errors = tuple(ExpressionFault(name, RowCode.INPUT, problem) for name, _ in named)
@@ -178,11 +181,7 @@ def _from_parameters(fields: Sequence[Field]) -> str:
 def _first_row(program: _Program, source: str, timeout_s: float, parameters: list[Any]) -> tuple[Any, str | None]:
     if not program.has_instants:  # half the time of the way through Arrow, which knows zones without a further library
         sql = f"WITH _context AS ({source}) {program.select}"
-        try:
-            found: tuple[Any, str | None] = thread_sandbox().rows(sql, timeout_s, parameters)[0]
-        except SandboxFailed:
-            drop_thread_sandbox()
-            raise
+        found: tuple[Any, str | None] = thread_sandbox().rows(sql, timeout_s, parameters)[0]
         return found
     table = _run(program, source, timeout_s, parameters)
     return _python(table.column("c0"))[0], table.column("f0")[0].as_py()
@@ -190,11 +189,7 @@ def _first_row(program: _Program, source: str, timeout_s: float, parameters: lis
 
 def _run(program: _Program, source: str, timeout_s: float, parameters: list[Any] | None) -> pa.Table:
     sql = f"WITH _context AS ({source}) {program.select}"
-    try:
-        return thread_sandbox().run(sql, timeout_s, parameters=parameters)
-    except SandboxFailed:
-        drop_thread_sandbox()
-        raise
+    return thread_sandbox().run(sql, timeout_s, parameters=parameters)
 
 
 def _python(column: pa.ChunkedArray) -> list[Any]:

@@ -11,11 +11,12 @@ from apps.expressions.choices import Code, Limits
 from apps.expressions.contracts import Problem
 from apps.expressions.services.building import Refused, TreeBuilder
 from apps.expressions.services.grammar import ParseError, Token, TokenError, TokenType, parse_tokens, tokenize
+from apps.expressions.services.growth import find_growth_problem
 from apps.expressions.tree import Node
 
 # sqlglot recurses about 25 frames for each level of brackets, and a request already stands on a hundred. Frames of pure
 # Python live on the heap since 3.11, so that a higher limit costs nothing; `Limits.DEPTH` is what really bounds us.
-_RECURSION = 6_000
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 6_000))
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 _TOKENS = Limits.NODES * 4
@@ -60,8 +61,6 @@ def _parse(source: str) -> Node:
         name = f"U+{ord(source[bad]):04X}"
         raise _refusal(f"The character {name} is not allowed.", Code.SYNTAX, bad, bad + 1, "Remove it.")
     tokens = _tokens(source)
-    if sys.getrecursionlimit() < _RECURSION:
-        sys.setrecursionlimit(_RECURSION)
     try:
         statements = parse_tokens(tokens, source)
     except ParseError as error:
@@ -83,6 +82,9 @@ def _build(statement: exp.Expr, tokens: list[Token], source: str) -> Node:
     count = sum(1 for _ in tree.walk())
     if count > Limits.NODES:
         raise _too_complex(count, source)
+    grown = find_growth_problem(tree)
+    if grown is not None:
+        raise Refused(grown)
     if _depth(tree) > Limits.DEPTH * 4:
         raise _refusal("The expression is nested too deeply.", Code.TOO_DEEP, 0, len(source))
     return tree

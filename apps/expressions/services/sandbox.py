@@ -109,6 +109,7 @@ class Sandbox:
         self._connection = connection
         self.memory_mb = memory_mb
         self.threads = threads
+        self.broken = False
 
     def run(
         self, sql: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, parameters: Sequence[Any] | None = None
@@ -173,6 +174,7 @@ class Sandbox:
             except (duckdb.OutOfMemoryException, MemoryError):
                 raise EvaluationMemory(f"More than {self.memory_mb} MB needed.", memory_mb=self.memory_mb) from None
             except (duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException) as error:
+                self.broken = True
                 raise SandboxFailed(engine=_first_line(error)) from error
             except (duckdb.Error, pa.ArrowException) as error:
                 text = str(error)
@@ -228,15 +230,18 @@ def _close_all() -> None:
 
 
 def thread_sandbox() -> Sandbox:
-    """This thread's sandbox for checks and small evaluations; opened on first use, kept."""
+    """This thread's sandbox for checks and small evaluations; opened on first use, kept until the engine breaks."""
     found: Sandbox | None = getattr(_local, "sandbox", None)
+    if found is not None and found.broken:
+        drop_thread_sandbox()
+        found = None
     if found is None:
         found = _local.sandbox = open_sandbox()
     return found
 
 
 def drop_thread_sandbox() -> None:
-    """Forget this thread's sandbox after a failure, so that the next use opens a fresh one."""
+    """Close this thread's sandbox; the next use opens a fresh one."""
     found: Sandbox | None = getattr(_local, "sandbox", None)
     if found is not None:
         _local.sandbox = None
