@@ -218,9 +218,7 @@ class FlowDefinition:
     """Everything a run of a flow needs to know, and nothing about where it runs.
 
     Attributes:
-        kind: `load`.
         nodes, edges: one source, one mapping, one target, in a line.
-        load, contract, reconciliation, limits: policies.
         variables: {name: default}; None = each environment must set a value.
     """
 
@@ -285,7 +283,9 @@ class FlowDefinition:
         if "contract" in data:
             mapped["contract"] = DataContract.from_json(data["contract"])
         if "reconciliation" in data:
-            mapped["reconciliation"] = _to_reconciliation(data["reconciliation"])
+            given = data["reconciliation"]
+            controls = tuple(Control.from_json(item) for item in given.get("controls", ()))
+            mapped["reconciliation"] = ReconciliationPolicy(controls, given.get("count_tolerance", 0))
         if "limits" in data:
             share = data["limits"].get("max_reject_share")
             mapped["limits"] = Limits(max_reject_share=None if share is None else Decimal(str(share)))
@@ -320,13 +320,6 @@ def _to_node(data: Mapping[str, Any]) -> Node:
         name=data.get("name", ""),
         notes=data.get("notes", ""),
         position=None if position is None else (position["x"], position["y"]),
-    )
-
-
-def _to_reconciliation(data: Mapping[str, Any]) -> ReconciliationPolicy:
-    return ReconciliationPolicy(
-        controls=tuple(Control.from_json(item) for item in data.get("controls", ())),
-        count_tolerance=data.get("count_tolerance", 0),
     )
 
 

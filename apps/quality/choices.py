@@ -24,7 +24,7 @@ class ReconciliationStatus(TextChoices):
 class ContractMode(TextChoices):
     """What to do about a difference between the data contract and the source."""
 
-    EVOLVE = "evolve", "Accept it and remember it"
+    EVOLVE = "evolve", "Accept it, and take it into the contract when publishing"
     FREEZE = "freeze", "Stop before anything is read"
     QUARANTINE = "quarantine", "Put the affected rows into quarantine"
     IGNORE = "ignore", "Accept it this time"

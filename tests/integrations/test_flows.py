@@ -437,3 +437,21 @@ def test_flow_rows_of_one_tenant_are_not_in_the_other(erp, globex):
         assert not Flow.objects.filter(pk=flow.pk).exists()
         with pytest.raises(FlowNotFound):
             publish_flow(flow.pk, actor=BEN)
+
+
+def test_an_evolving_contract_takes_the_change_over_when_published(erp):
+    from django.core.cache import cache
+
+    from apps.connectors.contracts import EntityField, EntitySchema
+
+    flow = make_flow(definition=make_definition(contract={"new_column": "evolve", "type_change": "evolve"}))
+    make_version(flow)
+    schema, table = MemoryConnector.tables["public.invoices"]
+    grown = EntitySchema(schema.name, (*schema.fields, EntityField("vat", "DECIMAL(9,2)")), schema.keys)
+    MemoryConnector.tables["public.invoices"] = (grown, table)
+    cache.clear()
+    contract = get_version(flow.pk, 1).definition.to_json()["contract"]
+    make_version(flow, make_definition(contract=contract))
+    assert "vat" in [item.name for item in get_version(flow.pk, 2).definition.contract.fields]
+    frozen = get_version(flow.pk, 1).definition.contract
+    assert "vat" not in [item.name for item in frozen.fields]

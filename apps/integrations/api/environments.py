@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
-from apps.integrations.api import serializers as shapes
+from apps.integrations.api import environment_serializers as shapes
 from apps.integrations.api.flows import read_input
 from apps.integrations.exceptions import BindingInvalid
 from apps.integrations.models import Variable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -40,7 +41,6 @@ class FlowPublishView(APIView):
         return Response(document, status=status.HTTP_201_CREATED if done.created else status.HTTP_200_OK)
 
 
-@extend_schema(operation_id="flow_version_list")
 class FlowVersionListView(ListAPIView):
     """Published versions of a flow, newest first."""
 
@@ -51,6 +51,11 @@ class FlowVersionListView(ListAPIView):
     def get_queryset(self) -> QuerySet[FlowVersion]:
         """Versions of the flow in the address; 404 if there is no such flow."""
         return list_versions(get_flow_row(self.kwargs["flow_id"]).pk)
+
+    @extend_schema(operation_id="flow_version_list")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Published versions of the flow, newest first."""
+        return self.list(request, *args, **kwargs)
 
 
 class FlowVersionView(APIView):
@@ -99,7 +104,6 @@ class FlowDeployView(APIView):
         return Response(document, status=status.HTTP_201_CREATED if done.changed else status.HTTP_200_OK)
 
 
-@extend_schema(operation_id="flow_deployment_list")
 class FlowDeploymentListView(ListAPIView):
     """Deployments of a flow, newest first; retired ones stay in the list."""
 
@@ -110,6 +114,11 @@ class FlowDeploymentListView(ListAPIView):
     def get_queryset(self) -> QuerySet[Deployment]:
         """Deployments of the flow in the address; 404 if there is no such flow."""
         return list_deployments(get_flow_row(self.kwargs["flow_id"]).pk)
+
+    @extend_schema(operation_id="flow_deployment_list")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Deployments of the flow, newest first."""
+        return self.list(request, *args, **kwargs)
 
 
 class FlowRetireView(APIView):

@@ -29,6 +29,7 @@ from apps.integrations.services.drafts import (
 )
 from apps.integrations.services.validation import validate_definition
 from apps.quality.contracts import ColumnLineage, ContractField
+from apps.quality.services.drift import compare_schema
 from apps.quality.services.lineage import record_lineage
 from apps.tenancy.services.context import require_tenant
 
@@ -61,7 +62,8 @@ class PublishResult:
 def publish_flow(flow_id: UUID, *, actor: Actor, note: str = "") -> PublishResult:
     """Freeze the draft as the next version.
 
-    An empty data contract is filled with the source's columns of today. A definition that behaves like an earlier
+    An empty data contract is filled with the source's columns of today; one that evolves takes over the changes that
+    its modes accept. A definition that behaves like an earlier
     version is not published twice: that version is returned.
 
     Args:
@@ -151,9 +153,11 @@ def _store(
 
 
 def _with_contract(definition: FlowDefinition, check: DefinitionCheck) -> FlowDefinition:
-    if definition.contract.fields or check.source_known != "live":
+    """The definition with today's columns where nothing was agreed, or where the contract evolves."""
+    if check.source_known != "live":
         return definition
-    fields = tuple(ContractField(name=item["name"], type=item["type"]) for item in check.source_fields)
+    actual = [ContractField(name=item["name"], type=item["type"]) for item in check.source_fields]
+    fields = compare_schema(definition.contract, actual).fields
     return replace(definition, contract=replace(definition.contract, fields=fields))
 
 

@@ -27,7 +27,6 @@ def read_input(serializer_class: type[Any], data: Any) -> dict[str, Any]:
     return found
 
 
-@extend_schema(operation_id="quarantine_list", parameters=[shapes.QuarantineFilter])
 class QuarantineListView(ListAPIView):
     """Rejected rows, newest first."""
 
@@ -38,6 +37,11 @@ class QuarantineListView(ListAPIView):
     def get_queryset(self) -> QuerySet[QuarantinedRow]:
         """Rows within the given limits; a row of more than 64 KB is listed without its payload."""
         return show_bounded(filter_quarantine(**read_input(shapes.QuarantineFilter, self.request.query_params)))
+
+    @extend_schema(operation_id="quarantine_list", parameters=[shapes.QuarantineFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Rejected rows within the given limits, newest first."""
+        return self.list(request, *args, **kwargs)
 
 
 class QuarantineSummaryView(APIView):

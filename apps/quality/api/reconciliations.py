@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -19,7 +20,6 @@ from apps.quality.selectors import filter_reconciliations, get_reconciliation_ro
 from apps.quality.services.reconciliation import sign_reconciliation
 
 
-@extend_schema(operation_id="reconciliation_list", parameters=[shapes.ReconciliationFilter])
 class ReconciliationListView(ListAPIView):
     """Reconciliations, newest first."""
 
@@ -30,6 +30,11 @@ class ReconciliationListView(ListAPIView):
     def get_queryset(self) -> QuerySet[Reconciliation]:
         """Reconciliations within the given limits."""
         return filter_reconciliations(**read_input(shapes.ReconciliationFilter, self.request.query_params))
+
+    @extend_schema(operation_id="reconciliation_list", parameters=[shapes.ReconciliationFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Reconciliations within the given limits, newest first."""
+        return self.list(request, *args, **kwargs)
 
 
 class ReconciliationView(APIView):

@@ -114,7 +114,7 @@ def _new(item: ContractField, mode: str, used: bool) -> DriftDecision:
         action = DriftAction.QUARANTINE_ROWS
         message = f"{added}; rows that have a value in it go to quarantine."
     elif mode == ContractMode.EVOLVE:
-        action, message = DriftAction.ACCEPT, f"{added}; it becomes part of the data contract."
+        action, message = DriftAction.ACCEPT, f"{added}; it joins the data contract when the flow is published again."
     else:
         action = DriftAction.ACCEPT if used else DriftAction.SKIP
         message = f"{added}; it is ignored."
