@@ -57,14 +57,21 @@ class TenantMiddleware:
 
     @staticmethod
     def _enter(request: TenantHttpRequest) -> HttpResponse | None:
+        host = request._get_raw_host()  # type: ignore[attr-defined]
         try:
-            request.tenant = resolve_host(request.get_host())
+            request.tenant = resolve_host(host)
+            if request.tenant is None:
+                request.get_host()  # the platform's own names are checked against ALLOWED_HOSTS
         except DisallowedHost:
             return _refuse(request, UnknownHost())
         except PortalError as error:
             return _refuse(request, error)
         if request.tenant is None:
             request.urlconf = settings.PUBLIC_SCHEMA_URLCONF
+        else:
+            # The domain table, matched exactly, is the list of allowed hosts: a custom domain works as soon as it is
+            # added, without a change of settings and a restart.
+            request.get_host = lambda: host  # type: ignore[method-assign]
         return None
 
     @staticmethod

@@ -52,14 +52,12 @@ def test_cached_answer_is_not_taken_from_another_scope(acme: Tenant, globex: Ten
 
 @pytest.mark.parametrize("host", ["evil.localhost", "acme.localhost.evil.example", "xacme.localhost", "localhost.acme"])
 def test_unknown_host_is_refused(acme: Tenant, settings: Any, host: str) -> None:
-    settings.ALLOWED_HOSTS = ["*"]
     answer = get_me(host)
     assert answer.status_code == 404
     assert answer.json()["code"] == "tenancy.unknown_host"
 
 
 def test_unknown_host_of_a_page_is_refused_with_a_page(acme: Tenant, settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["*"]
     answer = Client(HTTP_HOST="evil.localhost").get("/overview")
     assert answer.status_code == 404
     assert b"evil.localhost" in answer.content
@@ -72,7 +70,6 @@ def test_forwarded_host_does_not_choose_the_tenant(acme: Tenant, api_for: Any) -
 
 
 def test_custom_domain_works_at_once_and_stops_at_once(acme: Tenant, settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["*"]
     assert get_me("data.acme.example").status_code == 404
 
     add_domain(acme, "Data.Acme.Example.")
@@ -80,6 +77,38 @@ def test_custom_domain_works_at_once_and_stops_at_once(acme: Tenant, settings: A
 
     remove_domain(acme, "data.acme.example")
     assert get_me("data.acme.example").status_code == 404
+
+
+def test_custom_domain_needs_no_change_of_settings(acme: Tenant, settings: Any, user_for: Any) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    add_domain(acme, "data.acme.example")
+    client = Client(enforce_csrf_checks=True, HTTP_HOST="data.acme.example")
+    with tenant_context(acme):
+        client.force_login(user_for(acme))
+    assert client.get("/api/v2/me").status_code == 200
+    assert client.get("/accounts/login/").status_code == 302  # signed in already
+
+    token = client.get("/accounts/password/change/").cookies[settings.CSRF_COOKIE_NAME].value
+    for origin, status in [("http://data.acme.example", 200), ("http://evil.example", 403)]:
+        answer = client.patch(
+            "/api/v2/me",
+            {"name": "Ada"},
+            content_type="application/json",
+            headers={"X-CSRFToken": token, "Origin": origin},
+        )
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "host", ["", " ", "a b", "acme.localhost\\@evil", "acme.localhost/x", "acme.localhost:x", "[::1]:1"]
+)
+def test_nonsense_in_the_host_header_is_refused(acme: Tenant, host: str) -> None:
+    assert get_me(host).json()["code"] == "tenancy.unknown_host"
+
+
+def test_platforms_host_is_checked_against_the_settings(db: None, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["other.example"]
+    assert get_me("localhost").json()["code"] == "tenancy.unknown_host"
 
 
 def test_domain_of_another_tenant_is_taken(acme: Tenant, globex: Tenant) -> None:

@@ -15,7 +15,7 @@ def resolve_host(host: str) -> Tenant | None:
     """The tenant that a host serves; None on the platform's own host. Shared with the WebSocket side.
 
     Args:
-        host: value of the Host header, already checked against ALLOWED_HOSTS.
+        host: value of the Host header; only an exact match in the domain table makes it a tenant's.
 
     Raises:
         UnknownHost: no tenant has that domain.

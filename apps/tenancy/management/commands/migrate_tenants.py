@@ -71,7 +71,8 @@ class Command(BaseCommand):
         try:
             migrate_tenant(canary, force=options["force"])
         except Exception as error:
-            raise CommandError(f"The canary {canary.slug} failed, no other tenant was touched: {error}") from error
+            text = f"{error.message} {error.remedy or ''}" if isinstance(error, PortalError) else str(error)
+            raise CommandError(f"The canary {canary.slug} failed, no other tenant was touched: {text}") from error
 
         def done(tenant_id: str, error: str | None) -> None:
             nonlocal finished
