@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--rows", type=int, default=1_000_000)
         parser.add_argument("--times", type=int, default=3)
 
-    def handle(self, *, rows: int, times: int, **_: Any) -> None:
+    def handle(self, *, rows: int, times: int, **options: Any) -> None:
         """Run every path."""
         with tempfile.TemporaryDirectory() as folder:
             self._measure(Path(folder) / "invoices.csv", rows, times)
