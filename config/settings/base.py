@@ -28,7 +28,6 @@ IDENTITY_APPS = [
     "allauth.usersessions",
 ]
 SHARED_APPS = [
-    "django_tenants",
     "apps.tenancy",
     *IDENTITY_APPS,
     "django.contrib.messages",
@@ -43,6 +42,8 @@ SHARED_APPS = [
     "apps.expressions",
     "apps.frontends",
     "apps.portal",
+    # Last, so that its admin templates do not stand before Django's own.
+    "django_tenants",
 ]
 TENANT_APPS = [
     *IDENTITY_APPS,
@@ -70,10 +71,11 @@ PUBLIC_PORT = env.PUBLIC_PORT
 # --- request path --------------------------------------------------------------------------------------------------
 MIDDLEWARE = [
     "apps.portal.middleware.HealthMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "apps.portal.middleware.RequestContextMiddleware",
     "apps.tenancy.middleware.TenantMiddleware",
+    # After the tenant: only its exact list of domains says which host may be redirected to HTTPS.
+    "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -114,6 +116,10 @@ FILES_ROOT = env.FILES_ROOT
 SPILL_ROOT = env.SPILL_ROOT
 UPLOAD_MAX_BYTES = env.UPLOAD_MAX_BYTES
 ENGINE = env.ENGINE
+AUDIT_ANCHOR_FILE = env.AUDIT_ANCHOR_FILE
+QUALITY_RETENTION_DAYS = env.QUALITY_RETENTION_DAYS
+EVENTS_RETENTION_DAYS = env.EVENTS_RETENTION_DAYS
+VAULT_AUDITED_PURPOSES: list[str] = []
 DEMO_ALLOWED = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 1024**2
@@ -153,5 +159,22 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "InvitationStatusEnum": ["open", "accepted", "revoked", "expired"],
+        "ApiKeyStatusEnum": ["active", "revoked", "expired"],
+        "TenantStatusEnum": "apps.tenancy.choices.TenantStatus",
+        "ProvisioningStatusEnum": "apps.tenancy.choices.ProvisioningStatus",
+        "ThemeEnum": "apps.access.choices.Theme",
+        "QuarantineStatusEnum": "apps.quality.choices.QuarantineStatus",
+        "ReconciliationStatusEnum": "apps.quality.choices.ReconciliationStatus",
+        "DeploymentStatusEnum": "apps.integrations.choices.DeploymentStatus",
+        "FlowKindEnum": "apps.integrations.choices.FlowKind",
+        "RunStatusEnum": "apps.engine.choices.RunStatus",
+        "StepStatusEnum": "apps.engine.choices.StepStatus",
+        "RunKindEnum": "apps.engine.choices.RunKind",
+        "RunModeEnum": "apps.engine.choices.RunMode",
+        "RunTriggerEnum": "apps.engine.choices.RunTrigger",
+        "ConnectionStatusEnum": "apps.connectors.choices.ConnectionStatus",
+    },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
 }

@@ -42,6 +42,11 @@ UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 2 * 1024**3 - 1)
 EGRESS_ALLOW_PRIVATE = csv("EGRESS_ALLOW_PRIVATE")
 """Private targets that connections may reach: `host-or-CIDR:port` or `host-or-CIDR:*` items."""
 
+AUDIT_ANCHOR_FILE = env.str("AUDIT_ANCHOR_FILE", str(BASE_DIR / ".run" / "audit-anchors.ndjson"))
+"""Where the heads of the audit chains are noted every five minutes; keep it away from the database."""
+QUALITY_RETENTION_DAYS = env.int("QUALITY_RETENTION_DAYS", 400)
+EVENTS_RETENTION_DAYS = env.int("EVENTS_RETENTION_DAYS", 90)
+
 LOG_FORMAT = env.str("LOG_FORMAT", "console")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")

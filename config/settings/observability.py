@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 import structlog
 
 from config.settings import env
@@ -16,6 +19,15 @@ RENDERER = (
     structlog.processors.JSONRenderer() if env.LOG_FORMAT == "json" else structlog.dev.ConsoleRenderer(pad_event_to=0)
 )
 
+
+
+def scrub(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+    """Take secrets out of a log line, tracebacks included. Imported late: logging is set up before the apps are."""
+    from apps.vault.services.scrubbing import scrub_event
+
+    return scrub_event(logger, method, event)
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -24,7 +36,8 @@ LOGGING = {
             "()": structlog.stdlib.ProcessorFormatter,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([structlog.processors.format_exc_info] if env.LOG_FORMAT == "json" else []),
+                structlog.processors.format_exc_info,
+                scrub,
                 RENDERER,
             ],
             "foreign_pre_chain": SHARED_PROCESSORS,

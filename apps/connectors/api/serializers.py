@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from apps.connectors.choices import ConnectionStatus
@@ -53,6 +54,7 @@ class CheckStepSerializer(serializers.Serializer[Any]):
     duration_ms = serializers.IntegerField()
 
 
+@extend_schema_serializer(component_name="ConnectionCheck")
 class CheckResultSerializer(serializers.Serializer[Any]):
     """How a check went; a failing system is a result, not an error."""
 
@@ -194,3 +196,11 @@ class UploadSerializer(serializers.Serializer[Any]):
     size_bytes = serializers.IntegerField()
     entity = serializers.CharField()
     uploaded_at = serializers.DateTimeField()
+
+
+class UploadListSerializer(serializers.Serializer[Any]):
+    results = UploadSerializer(many=True)
+
+
+class UploadInputSerializer(serializers.Serializer[Any]):
+    file = serializers.FileField(allow_empty_file=True, max_length=500)

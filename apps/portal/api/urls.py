@@ -7,6 +7,7 @@ from apps.portal.api.views import OverviewView, UnknownRouteView
 
 urlpatterns = [
     path("overview", OverviewView.as_view(), name="overview"),
+    path("", include("apps.frontends.api.urls")),
     path("", include("apps.access.api.urls")),
     path("", include("apps.audit.api.urls")),
     path("", include("apps.events.api.urls")),

@@ -1,7 +1,8 @@
 """Sends many hints cheaply: one thread, one event loop and one connection to the channel layer for the whole process.
 
 Hints about the same object that meet in the queue become one with the latest facts. A layer that is away costs the
-hints of that moment and never the delivery of events: pages re-read when they reconnect.
+hints of that moment and nothing else: pages re-read when they reconnect. After a fork the thread starts anew with the
+child's first hint.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import UUID
 import structlog
 from channels.layers import get_channel_layer
 
-from apps.core.services.hints import group_name
+from apps.core.services.hint_groups import group_name
 
 log = structlog.get_logger(__name__)
 
