@@ -14,4 +14,5 @@ urlpatterns = [
     path("connections/<uuid:connection_id>/entities", views.EntityListView.as_view(), name="connection-entities"),
     path("connections/<uuid:connection_id>/entity", views.EntityView.as_view(), name="connection-entity"),
     path("connections/<uuid:connection_id>/sample", views.SampleView.as_view(), name="connection-sample"),
+    path("connections/<uuid:connection_id>/uploads", views.UploadListView.as_view(), name="connection-uploads"),
 ]

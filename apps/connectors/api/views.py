@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,10 +19,13 @@ from apps.connectors.api import serializers as shapes
 from apps.connectors.models import Connection
 from apps.connectors.registries import connector_registry
 from apps.connectors.selectors import filter_connections, get_connection_row
-from apps.connectors.services import browsing, connections
+from apps.connectors.services import browsing, connections, uploads
 from apps.connectors.services.manifests import manifest_document
 from apps.connectors.services.sessions import OWNER_TYPE
 from apps.vault.services.secrets import list_secret_names_by_owner
+
+MULTIPART_BYTES = 64 * 1024
+"""Room for the boundaries and headers around the file in a multipart body."""
 
 
 def read_input(serializer_class: type[Any], data: Any) -> dict[str, Any]:
@@ -205,3 +209,38 @@ class SampleView(APIView):
         given = read_input(shapes.SampleQuery, request.query_params)
         found = browsing.sample_entity(connection_id, given["entity"], limit=given["limit"], actor=actor_of(request))
         return Response(found)
+
+
+class UploadParser(MultiPartParser):
+    """Multipart whose announced size is checked before the first byte of the body is read."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Refuse at once what is too large, then parse as usual (large files go to disk)."""
+        announced = str((parser_context or {})["request"].META.get("CONTENT_LENGTH") or "")
+        uploads.check_upload_size(int(announced) - MULTIPART_BYTES if announced.isdigit() else None)
+        return super().parse(stream, media_type, parser_context)
+
+
+class UploadListView(APIView):
+    """Files uploaded into a connection."""
+
+    permission_classes = [HasPermission.of(read="connection:view", write="connection:use")]
+    parser_classes = [UploadParser]
+
+    @extend_schema(operation_id="connection_uploads", responses=shapes.UploadListSerializer)
+    def get(self, request: Request, connection_id: UUID) -> Response:
+        """Uploaded files, the latest first."""
+        found = uploads.list_uploads(connection_id, actor=actor_of(request))
+        return Response({"results": shapes.UploadSerializer(found, many=True).data})
+
+    @extend_schema(
+        operation_id="connection_upload",
+        request={"multipart/form-data": shapes.UploadInputSerializer},
+        responses={201: shapes.UploadSerializer},
+    )
+    def post(self, request: Request, connection_id: UUID) -> Response:
+        """Upload one file; a file of the same name is replaced."""
+        given = read_input(shapes.UploadInputSerializer, request.data)
+        file = given["file"]
+        stored = uploads.store_upload(connection_id, file.name, file.chunks(), actor=actor_of(request))
+        return Response(shapes.UploadSerializer(stored).data, status=status.HTTP_201_CREATED)

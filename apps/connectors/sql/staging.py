@@ -392,12 +392,14 @@ def exclusive(session: Session, table: sql.Identifier, oid_of: str, *, terminate
 
 def _end_others(session: Session, table: str) -> None:
     """End the sessions that hold a lock on our staging table. The right to do so is the log-in's, not the role's."""
+    row = session.execute("SELECT %s::regclass::oid", (table,)).fetchone()
     with session.transaction(force_rollback=True):
         session.execute("SET LOCAL ROLE NONE")
         session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s::regclass AND granted "
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s AND granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
             "AND pid <> pg_backend_pid()",
-            (table,),
+            (row[0] if row else None,),
         )
 
 
