@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from apps.connectors.selectors import find_connection_by_slug
+from apps.connectors.selectors import find_connection, find_connection_by_slug
 from apps.integrations.choices import DeploymentStatus
 from apps.integrations.contracts import EnvironmentRef, FlowDefinition, FlowRef, PublishedVersion
 from apps.integrations.exceptions import (
@@ -205,15 +205,13 @@ def get_deployed_version(flow_id: UUID, environment: str) -> PublishedVersion:
 
 
 def find_binding(environment_id: UUID, slot: str) -> UUID | None:
-    """Connection that a slot means in an environment: the bound one, else the connection of that short name."""
-    bound = ConnectionBinding.objects.filter(environment_id=environment_id, slot=slot).values_list(
-        "connection_id", flat=True
-    )
-    found = bound.first()
-    if found is not None:
-        return found
-    named = find_connection_by_slug(slot)
-    return None if named is None else named.id
+    """Connection in use that a slot means in an environment: the bound one, else the connection of that short name."""
+    bound = ConnectionBinding.objects.filter(environment_id=environment_id, slot=slot).first()
+    if bound is not None:
+        connection = find_connection(bound.connection_id)
+    else:
+        connection = find_connection_by_slug(slot)
+    return None if connection is None or connection.archived_at is not None else connection.id
 
 
 def resolve_binding(environment_id: UUID, slot: str) -> UUID:

@@ -151,3 +151,15 @@ def test_used_columns_are_found_without_the_source():
         )
     )
     assert used_columns(definition) == ("id", "customer", "total", "lines", "updated_at")
+
+
+def test_an_archived_connection_leads_nowhere(erp):
+    from apps.connectors.services.connections import archive_connection
+    from apps.integrations.selectors import find_binding
+
+    environment = get_environment("dev").id
+    assert find_binding(environment, "erp") == erp
+    archive_connection(erp, actor=BEN)
+    assert find_binding(environment, "erp") is None
+    with pytest.raises(BindingInvalid):
+        replace_bindings("dev", {"erp": erp}, actor=BEN)

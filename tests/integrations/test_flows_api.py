@@ -252,3 +252,26 @@ def test_a_viewer_reads_and_writes_nothing(flow, acme, api_for):
 
 def test_nobody_gets_nothing(flow, client):
     assert client.get(f"{API}/flows", HTTP_HOST="acme.localhost").status_code in {401, 403}
+
+
+def test_a_viewer_cannot_look_into_systems_by_validating(flow, acme, api_for):
+    cache.clear()
+    asked = MemoryConnector.described
+    viewer = api_for(acme, roles=("viewer",))
+    body = viewer.post(
+        f"{API}/flows/{flow.pk}/validate", {"definition": make_definition(contract={"fields": []})}
+    ).json()
+    assert (body["source_known"], body["source_fields"]) == ("unknown", [])
+    assert MemoryConnector.described == asked
+
+
+def test_a_change_is_whole_or_not_at_all(api, flow):
+    url = f"{API}/flows/{flow.pk}"
+    before = api.get(url).json()
+    body = {
+        "name": "   ",
+        "draft": make_definition(map__filter="total > 5"),
+        "expected_revision": before["draft_revision"],
+    }
+    assert api.patch(url, body).status_code == 422
+    assert api.get(url).json()["draft"] == before["draft"]

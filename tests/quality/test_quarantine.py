@@ -339,3 +339,28 @@ def test_errors_with_odd_texts_are_kept(as_acme):
     (row,) = make_rows(1, errors=(odd,))
     assert row.rules == ["r" * 100]
     assert "value" in row.errors[0]["message"]
+
+
+def test_large_rows_are_written_in_small_chunks(as_acme, monkeypatch):
+    from apps.quality.services import rejection
+
+    monkeypatch.setattr(rejection, "CHUNK_CHARS", 1_000)
+    context = make_context()
+    rows = (RejectedRow(str(n), {"note": "x" * 400, "n": n}, (NEGATIVE,)) for n in range(20))
+    assert quarantine_rows_bulk(context, rows) == 20
+    assert QuarantinedRow.objects.filter(run_id=context.run_id).count() == 20
+
+
+def test_tabs_lines_and_backslashes_survive_copy(as_acme):
+    odd = "tab\there\nline\r\nback\\slash \\. \\N end"
+    (row,) = make_rows(1, payload={"note": odd, odd: 1})
+    assert row.payload == {"note": odd, odd: 1}
+
+
+def test_the_task_needs_its_tenant(as_acme):
+    from apps.quality.tasks import purge_quarantine
+    from apps.tenancy.exceptions import TenantContextMissing
+
+    assert purge_quarantine() == 0
+    with pytest.raises(TenantContextMissing):
+        purge_quarantine.delay()

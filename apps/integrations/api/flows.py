@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -85,10 +86,12 @@ class FlowView(APIView):
         wanted = read_input(shapes.FlowChange, request.data)
         actor = actor_of(request)
         flow = get_flow_row(flow_id)
-        if "draft" in wanted:
-            flow = update_draft(flow_id, wanted["draft"], expected_revision=wanted["expected_revision"], actor=actor)
-        if "name" in wanted or "description" in wanted:
-            flow = update_flow(flow_id, actor=actor, name=wanted.get("name"), description=wanted.get("description"))
+        with transaction.atomic():
+            if "draft" in wanted:
+                revision = wanted["expected_revision"]
+                flow = update_draft(flow_id, wanted["draft"], expected_revision=revision, actor=actor)
+            if "name" in wanted or "description" in wanted:
+                flow = update_flow(flow_id, actor=actor, name=wanted.get("name"), description=wanted.get("description"))
         return flow_response(flow)
 
     @extend_schema(operation_id="flow_archive", responses={204: None})
@@ -108,7 +111,9 @@ class FlowValidateView(APIView):
         """Everything that is wrong or doubtful, by path and character."""
         wanted = read_input(shapes.DefinitionInput, request.data)
         flow = get_flow_row(flow_id)
-        found = validate_definition(wanted.get("definition", flow.draft))
+        # Whoever may not use connections learns only what is remembered about their systems.
+        may_ask = actor_of(request).has("connection:use")
+        found = validate_definition(wanted.get("definition", flow.draft), live=may_ask)
         return Response(
             {
                 "valid": found.valid,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
@@ -19,6 +18,8 @@ from apps.quality.services.payloads import encode_payload, to_exact
 from apps.tenancy.services.context import require_tenant
 
 CHUNK_ROWS = 5_000
+CHUNK_CHARS = 16 * 1024 * 1024
+MESSAGE_CHARS = 2_000
 RULE_CHARS = 100
 POSITION_CHARS = 500
 
@@ -47,16 +48,15 @@ def quarantine_rows_bulk(context: QuarantineContext, rows: Iterable[RejectedRow]
 
     Args:
         context: run, flow, version, environment and part that reject the rows.
-        rows: consumed in chunks of `CHUNK_ROWS`; never held as a whole.
+        rows: consumed in chunks of at most `CHUNK_ROWS` rows or `CHUNK_CHARS` characters; never held as a whole.
 
     Returns:
         Rows added.
     """
     added = 0
     with transaction.atomic():
-        source = iter(rows)
-        while chunk := list(islice(source, CHUNK_ROWS)):
-            added += _write(context, list(_records(chunk)))
+        for chunk in _chunks(rows):
+            added += _write(context, chunk)
         if added:
             send_hint(require_tenant().id, "quarantine", context.run_id, flow=str(context.flow_id), added=added)
     return added
@@ -75,7 +75,20 @@ def reset_part(context: QuarantineContext) -> int:
     return removed
 
 
-def _records(rows: Sequence[RejectedRow]) -> Iterator[_Record]:
+def _chunks(rows: Iterable[RejectedRow]) -> Iterator[list[_Record]]:
+    chunk: list[_Record] = []
+    chars = 0
+    for record in _records(rows):
+        chunk.append(record)
+        chars += len(record[3])
+        if len(chunk) == CHUNK_ROWS or chars >= CHUNK_CHARS:
+            yield chunk
+            chunk, chars = [], 0
+    if chunk:
+        yield chunk
+
+
+def _records(rows: Iterable[RejectedRow]) -> Iterator[_Record]:
     # Rows of one batch break few different combinations of rules, so each combination is written out once.
     known: dict[tuple[BrokenRule, ...], tuple[str, str]] = {}
     for row in rows:
@@ -89,7 +102,7 @@ def _records(rows: Sequence[RejectedRow]) -> Iterator[_Record]:
 
 def _write_out(errors: Sequence[BrokenRule]) -> tuple[str, str]:
     """Broken rules as JSON text, and their distinct names as an array literal."""
-    exact = [to_exact(error.to_json()) for error in errors]
+    exact = [to_exact({**error.to_json(), "message": error.message[:MESSAGE_CHARS]}) for error in errors]
     names = dict.fromkeys(item["rule"][:RULE_CHARS] for item in exact)
     quoted = ",".join('"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names)
     return _JSON.encode(exact), "{" + quoted + "}"
