@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["packages/*/tests/**/*.test.{ts,tsx}", "shell/tests/**/*.test.ts"], environment: "node" },
+  test: { include: ["{packages,remotes}/*/tests/**/*.test.ts", "shell/tests/**/*.test.ts"], environment: "node" },
 });

@@ -309,6 +309,7 @@ export interface Run {
   flow: { id: string; name: string };
   version: number | string | null;
   environment: string;
+  kind: "load" | "replay";
   mode: string;
   trigger: string;
   status: RunStatus;

@@ -49,7 +49,7 @@ function RunLead({ run }: { run: Run }) {
     <span className="row wrap gap-2">
       <StatusBadge status={run.status} />
       <span>
-        {version}, {run.environment}, {run.mode} load
+        {version}, {run.environment}, {run.kind === "replay" ? "replay of quarantined rows" : `${run.mode} load`}
       </span>
       <Link to={`/flows/${run.flow.id}`}>Open the flow</Link>
     </span>

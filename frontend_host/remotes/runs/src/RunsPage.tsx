@@ -46,7 +46,8 @@ export function RunsPage() {
     {
       key: "mode",
       title: "Mode",
-      render: (run) => `${run.mode} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}`,
+      render: (run) =>
+        `${run.kind === "replay" ? "replay" : run.mode} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}`,
     },
     {
       key: "progress",
@@ -72,12 +73,6 @@ export function RunsPage() {
           {formatCount(run.progress.rows_quarantined, locale)}
         </span>
       ),
-    },
-    {
-      key: "reconciliation",
-      title: "Totals",
-      render: (run) =>
-        run.reconciliation ? <StatusBadge status={run.reconciliation.status} /> : <span className="muted">–</span>,
     },
     { key: "took", title: "Took", align: "end", render: (run) => formatDuration(run.duration_ms) },
     {

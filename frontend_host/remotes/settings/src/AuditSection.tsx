@@ -22,7 +22,7 @@ export function AuditSection() {
   const entries = usePages(search, (cursor, call) => api.audit({ search, cursor, limit: 50 }, call));
   const columns: Column<AuditEntry>[] = [
     { key: "summary", title: "What", lead: true, render: (entry) => entry.summary },
-    { key: "actor", title: "Who", render: (entry) => entry.actor.name },
+    { key: "actor", title: "Who", render: (entry) => <span className="nowrap">{entry.actor.name}</span> },
     { key: "action", title: "Action", render: (entry) => <code>{entry.action}</code> },
     { key: "at", title: "When", align: "end", render: (entry) => <Time value={entry.at} seconds /> },
   ];

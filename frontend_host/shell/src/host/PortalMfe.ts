@@ -154,7 +154,9 @@ function errorCard(descriptor: RemoteDescriptor, failure: MfeFailure, retry: () 
   text.textContent =
     failure.phase === "render"
       ? "This page met an error and was stopped. The rest of the portal works on."
-      : `${failure.message} The rest of the portal works on.`;
+      : failure.phase === "load"
+        ? "It could not be downloaded, or its files are not the published ones. The rest of the portal works on."
+        : `${failure.message} The rest of the portal works on.`;
   const report = document.createElement("p");
   report.className = "muted";
   report.textContent = `Report id ${failure.reportId}, version ${descriptor.version}`;

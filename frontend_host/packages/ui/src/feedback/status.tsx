@@ -40,7 +40,7 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   replayed: ["ok", "Replayed"],
   discarded: ["", "Discarded"],
   green: ["ok", "Reconciled"],
-  amber: ["warn", "Within tolerance"],
+  amber: ["warn", "To review"],
   red: ["bad", "Differs"],
   signed: ["info", "Signed off"],
   draft: ["", "Draft"],

@@ -1,6 +1,6 @@
 import type { Preview } from "@portal/api-client";
 import { toJson } from "@portal/flow-model";
-import { Button, Empty, ErrorNotice, Icon, isNumericType, Skeleton, useMfe, Value } from "@portal/ui";
+import { Button, Empty, ErrorNotice, Icon, isNumericType, Skeleton, useCan, useMfe, Value } from "@portal/ui";
 import { Fragment, useEffect, useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
 
@@ -11,13 +11,16 @@ const DELAY_MS = 700;
 export function PreviewPanel({ round }: { round: number }) {
   const { api } = useMfe();
   const { definition, flow } = useEditor();
+  const mayUse = useCan("connection:use");
   const [state, setState] = useState<{ preview: Preview | null; error: unknown; busy: boolean }>({
     preview: null,
     error: null,
     busy: false,
   });
   const [again, setAgain] = useState(0);
-  const ready = Boolean(definition.source.entity && definition.fields.some((field) => field.expression.trim()));
+  const ready = Boolean(
+    mayUse && definition.source.entity && definition.fields.some((field) => field.expression.trim()),
+  );
   // biome-ignore lint/correctness/useExhaustiveDependencies: `round` and `again` ask for a new preview of the same draft.
   useEffect(() => {
     if (!ready) return;
@@ -37,6 +40,12 @@ export function PreviewPanel({ round }: { round: number }) {
     };
   }, [api, flow.id, definition, ready, round, again]);
   const { preview, error, busy } = state;
+  if (!mayUse)
+    return (
+      <Empty icon="lock" title="You may not see sample rows">
+        A preview reads the source, which needs the permission to use connections.
+      </Empty>
+    );
   if (!ready) return <Empty icon="table" title="Map a field to see a preview" />;
   const accepted = preview?.rows.filter((row) => row.accepted).length ?? 0;
   const filtered = preview?.rows.filter((row) => row.filtered).length ?? 0;

@@ -1,5 +1,5 @@
 import { insertField, quoteName } from "@portal/flow-model";
-import { Button, ErrorState, Icon, Skeleton, useMfe, useResource, Value } from "@portal/ui";
+import { Button, ErrorState, Icon, Skeleton, useCan, useMfe, useResource, Value } from "@portal/ui";
 import { useMemo, useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
 import { useExpressionFocus } from "../expression/focus";
@@ -9,6 +9,7 @@ import { tableNameOf } from "../list/CreateFlowDialog";
 export function SourcePane() {
   const { api } = useMfe();
   const { definition, connection, source, edit, editable } = useEditor();
+  const mayUse = useCan("connection:use");
   const focus = useExpressionFocus();
   const [search, setSearch] = useState("");
   const { entity } = definition.source;
@@ -16,7 +17,7 @@ export function SourcePane() {
     `sample ${connection?.id} ${entity}`,
     (call) => api.connections.sample(connection!.id, entity, 5, call),
     {
-      enabled: Boolean(connection && entity),
+      enabled: Boolean(connection && entity && mayUse),
     },
   );
   const used = useMemo(() => {
@@ -76,7 +77,7 @@ export function SourcePane() {
                     <span className="type">{field.type}</span>
                   </span>
                   <span className="example truncate">
-                    <Value value={exampleOf(field.name)} type={field.type} />
+                    {sample.data && <Value value={exampleOf(field.name)} type={field.type} />}
                   </span>
                 </button>
                 {editable && (
