@@ -72,6 +72,19 @@ def test_definition_survives_a_round_trip():
     assert find_shape_problems(definition.to_json()) == []
 
 
+@pytest.mark.parametrize(("given", "kept"), [(0.05, "0.05"), ("0.050", "0.050"), (1, "1"), (0, "0"), (None, None)])
+def test_a_share_may_be_a_number_and_is_kept_as_text(given, kept):
+    definition = FlowDefinition.from_json(make_definition(limits={"max_reject_share": given}))
+    assert definition.to_json()["limits"]["max_reject_share"] == kept
+
+
+@pytest.mark.parametrize("given", [-0.1, 1.01, "1.5", "five", True])
+def test_an_impossible_share_is_refused(given):
+    with pytest.raises(DefinitionInvalid) as refused:
+        FlowDefinition.from_json(make_definition(limits={"max_reject_share": given}))
+    assert refused.value.field == "limits.max_reject_share"
+
+
 def test_the_published_schema_is_a_valid_schema():
     jsonschema.Draft202012Validator.check_schema(flow_schema())
 
