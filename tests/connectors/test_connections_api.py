@@ -70,7 +70,11 @@ def test_the_built_in_warehouse_is_there_and_protected(acme: Any, api_for: Calla
     ("change", "path", "hint"),
     [
         ({"config": {"base_url": "https://x.example"}}, "config.resources", "Fill it in."),
-        ({"config": {"base_url": "https://x.example", "resources": [], "colour": 1}}, "config.colour", "Known settings"),
+        (
+            {"config": {"base_url": "https://x.example", "resources": [], "colour": 1}},
+            "config.colour",
+            "Known settings",
+        ),
         (
             {"config": {"base_url": "https://x.example", "resources": [{"name": "a", "path": "b"}], "paging": "magic"}},
             "config.paging",
@@ -181,9 +185,7 @@ def test_a_viewer_may_look_but_not_change(acme: Any, api_for: Callable[..., Any]
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_second_tenant_finds_nothing(
-    acme: Any, globex: Any, api_for: Callable[..., Any], server: ApiServer
-) -> None:
+def test_a_second_tenant_finds_nothing(acme: Any, globex: Any, api_for: Callable[..., Any], server: ApiServer) -> None:
     connection_id = api_for(acme).post("/api/v2/connections", body(server)).json()["id"]
     stranger = api_for(globex)
     url = f"/api/v2/connections/{connection_id}"

@@ -541,3 +541,29 @@ def test_check_of_the_warehouse_passes(warehouse: ConnectorBase) -> None:
     result = warehouse.check()
     assert result.ok, result
     assert isinstance(warehouse.context.tenant_id, UUID)
+
+
+def test_source_and_warehouse_on_one_server_know_it(warehouse: ConnectorBase, settings: Any) -> None:
+    from django.db import connection
+
+    settings.EGRESS_ALLOW_PRIVATE = ["127.0.0.0/8:*"]
+    found = connection.settings_dict
+    config = {
+        "host": found["HOST"] or "127.0.0.1",
+        "port": int(found["PORT"] or 5432),
+        "database": found["NAME"],
+        "user": found["USER"],
+    }
+    with connect("postgresql", config, {"password": found["PASSWORD"]}, purpose="test") as source:
+        assert source.pushdown_url() == warehouse.pushdown_url()
+    with connect("postgresql", {**config, "database": "postgres"}, {}, purpose="test") as other:
+        assert other.pushdown_url() != warehouse.pushdown_url()
+
+
+def test_the_daily_task_collects_the_tenants_staging(warehouse: ConnectorBase, entity: str) -> None:
+    from apps.connectors.services.staging import collect_warehouse_staging
+
+    writer = warehouse.open_writer(request(entity, Disposition.REPLACE))
+    writer.stage([batch(rows_of(2))], part="p0")
+    assert collect_warehouse_staging() == []
+    assert collect_warehouse_staging(older_than_s=0)

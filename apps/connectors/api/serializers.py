@@ -17,7 +17,7 @@ class SecretFieldSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     title = serializers.CharField()
     description = serializers.CharField()
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
 
 
 class AuthenticationSerializer(serializers.Serializer[Any]):
@@ -142,7 +142,7 @@ class EntityFilter(serializers.Serializer[Any]):
 
 class EntityRefSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     kind = serializers.CharField()
     row_estimate = serializers.IntegerField(allow_null=True)
 

@@ -211,21 +211,17 @@ class SampleView(APIView):
         return Response(found)
 
 
-class UploadParser(MultiPartParser):
-    """Multipart whose announced size is checked before the first byte of the body is read."""
-
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        """Refuse at once what is too large, then parse as usual (large files go to disk)."""
-        announced = str((parser_context or {})["request"].META.get("CONTENT_LENGTH") or "")
-        uploads.check_upload_size(int(announced) - MULTIPART_BYTES if announced.isdigit() else None)
-        return super().parse(stream, media_type, parser_context)
-
-
 class UploadListView(APIView):
     """Files uploaded into a connection."""
 
     permission_classes = [HasPermission.of(read="connection:view", write="connection:use")]
-    parser_classes = [UploadParser]
+    parser_classes = [MultiPartParser]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what announces itself as too large at once: checking the session already reads the body."""
+        announced = str(request.META.get("CONTENT_LENGTH") or "")
+        uploads.check_upload_size(int(announced) - MULTIPART_BYTES if announced.isdigit() else None)
+        super().initial(request, *args, **kwargs)
 
     @extend_schema(operation_id="connection_uploads", responses=shapes.UploadListSerializer)
     def get(self, request: Request, connection_id: UUID) -> Response:

@@ -161,7 +161,7 @@ def restore_connection(connection_id: UUID, *, actor: Actor) -> Connection:
         NameTaken: another connection has its name or slug by now.
     """
     check_permission(actor, "connection:edit")
-    row = Connection.objects.select_for_update().filter(id=connection_id).first()
+    row: Connection | None = Connection.objects.select_for_update().filter(id=connection_id).first()
     if row is None:
         raise ConnectionNotFound(value=connection_id)
     if row.archived_at is not None:
@@ -243,6 +243,7 @@ def check_draft(
 
 def ensure_warehouse_connection() -> Connection:
     """The tenant's built-in connection to its own analytics schema; made once."""
+    row: Connection
     row, _made = Connection.objects.get_or_create(
         slug=WAREHOUSE_SLUG,
         archived_at=None,
@@ -269,14 +270,14 @@ def _try(open_: Any) -> CheckResult:
 
 
 def _get(connection_id: UUID) -> Connection:
-    row = Connection.objects.filter(id=connection_id, archived_at=None).first()
+    row: Connection | None = Connection.objects.filter(id=connection_id, archived_at=None).first()
     if row is None:
         raise ConnectionNotFound(value=connection_id)
     return row
 
 
 def _lock(connection_id: UUID) -> Connection:
-    row = Connection.objects.select_for_update().filter(id=connection_id, archived_at=None).first()
+    row: Connection | None = Connection.objects.select_for_update().filter(id=connection_id, archived_at=None).first()
     if row is None:
         raise ConnectionNotFound(value=connection_id)
     if row.builtin:

@@ -76,11 +76,13 @@ def _problem(error: jsonschema.ValidationError) -> Problem:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     schema = error.schema if isinstance(error.schema, Mapping) else {}
     title = schema.get("title", path.rpartition(".")[2])
+    wanted: Any = error.validator_value
+    given: Any = error.instance
     if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
+        missing = next(name for name in wanted if name not in given)
         return Problem(f"{path}.{missing}", "connectors.setting_missing", f"{missing} is missing.", hint="Fill it in.")
     if error.validator == "additionalProperties":
-        extra = sorted(set(error.instance) - set(schema.get("properties", {})))
+        extra = sorted(set(given) - set(schema.get("properties", {})))
         known = ", ".join(schema.get("properties", {}))
         return Problem(
             f"{path}.{extra[0]}" if extra else path,
@@ -89,10 +91,8 @@ def _problem(error: jsonschema.ValidationError) -> Problem:
             hint=f"Known settings: {known}.",
         )
     if error.validator == "enum":
-        allowed = ", ".join(str(value) for value in error.validator_value)
-        return Problem(
-            path, "connectors.setting_invalid", f"{title} cannot be {error.instance!r}.", hint=f"One of: {allowed}."
-        )
+        allowed = ", ".join(str(value) for value in wanted)
+        return Problem(path, "connectors.setting_invalid", f"{title} cannot be {given!r}.", hint=f"One of: {allowed}.")
     return Problem(
         path, "connectors.setting_invalid", f"{title}: {error.message[:300]}", hint=schema.get("description")
     )

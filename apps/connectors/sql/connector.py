@@ -155,7 +155,7 @@ class SqlConnector(ConnectorBase):
             for statement in reading.transaction_statements(None):
                 session.execute(statement)
             bound = psycopg.ClientCursor(session).mogrify(request.text, request.parameters or None)
-            inner = sql.SQL("({}) t").format(sql.SQL(bound.strip().rstrip(";")))  # type: ignore[arg-type]
+            inner = sql.SQL("({}) t").format(sql.SQL(bound.strip().rstrip(";")))
             probe = session.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(inner))
             result = probe.pgresult
             width = result.nfields if result is not None else 0

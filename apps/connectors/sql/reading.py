@@ -89,7 +89,7 @@ def select_statement(
     columns: Sequence[ReadColumn], source: sql.Composable, where: Sequence[sql.Composable], limit: int | None
 ) -> sql.Composed:
     """The SELECT that gives the planned columns, named by position."""
-    parts = [
+    parts: list[sql.Composable] = [
         sql.SQL("{} AS {}").format(one.expression, sql.Identifier(f"c{index}")) for index, one in enumerate(columns)
     ]
     arrays = [one for one in columns if one.is_array]

@@ -112,7 +112,7 @@ class StagingArea:
                     self.identifier,
                     names_list(columns),
                     names_list(columns),
-                    sql.SQL(select),  # type: ignore[arg-type]
+                    sql.SQL(select),
                 )
                 rows = session.execute(statement).rowcount
                 session.commit()

@@ -54,4 +54,4 @@ def _expression(control: Control) -> sql.Composable:
 
 
 def _call(function: str, column: str) -> sql.Composed:
-    return sql.SQL("{}({})").format(sql.SQL(function), sql.Identifier("t", column))  # type: ignore[arg-type]
+    return sql.SQL("{}({})").format(sql.SQL(function), sql.Identifier("t", column))

@@ -77,7 +77,7 @@ def add_missing_columns(session: Session, schema: str, staging: str, target: Tab
                 sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
                     identifier(schema, staging),
                     sql.Identifier(column.name),
-                    sql.SQL(column.native),  # type: ignore[arg-type] # from format_type
+                    sql.SQL(column.native),  # from format_type
                 )
             )
             added.append(column.name)

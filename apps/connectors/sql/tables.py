@@ -142,7 +142,7 @@ def evolve_table(session: Session, schema: str, name: str, target: Table, staged
     table = identifier(schema, name)
     for column in staged:
         existing = target.find_column(column.name)
-        kind = sql.SQL(column.native)  # type: ignore[arg-type] # from format_type or our own table of types
+        kind = sql.SQL(column.native)  # from format_type or our own table of types
         if existing is None:
             session.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(table, sql.Identifier(column.name), kind))
             changes.append(f"Added column {column.name} ({column.native}).")
@@ -158,7 +158,7 @@ def create_columns(columns: tuple[Column, ...]) -> sql.Composed:
     parts = [
         sql.SQL("{} {}{}").format(
             sql.Identifier(one.name),
-            sql.SQL(one.native),  # type: ignore[arg-type] # from format_type or our own table of types
+            sql.SQL(one.native),  # from format_type or our own table of types
             sql.SQL(" NOT NULL" if one.required else ""),
         )
         for one in columns

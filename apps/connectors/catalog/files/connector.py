@@ -252,15 +252,15 @@ class FilesConnector(ConnectorBase):
         typed = pa.RecordBatch.from_arrays([*arrays, ordinals], names=[*names, SOURCE_POSITION])
         if bad is None:
             return typed
-        for row, reason in sorted(reasons.items()):
+        for index, reason in sorted(reasons.items()):
             if len(self.rejected) >= MAX_REJECTED_ROWS:
                 raise SchemaChanged(
                     f"More than {MAX_REJECTED_ROWS} rows do not fit the types of the first ones: {reason}.",
                     remedy="Read every column as text, and convert in the mapping.",
                 )
-            payload = {name: value for name, value in batch.slice(row, 1).to_pylist()[0].items() if name in names}
+            payload = {name: value for name, value in batch.slice(index, 1).to_pylist()[0].items() if name in names}
             self.rejected.append(
-                RejectedRecord(int(ordinals[row].as_py()), "connectors.value_type", f"{reason}.", payload)
+                RejectedRecord(int(ordinals[index].as_py()), "connectors.value_type", f"{reason}.", payload)
             )
         return typed.filter(pa.array(~bad))
 

@@ -1,0 +1,35 @@
+"""Clears away what loads left in the tenant's warehouse when they neither finished nor aborted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.connectors.sql.endpoint import Endpoint
+from apps.connectors.sql.staging import collect_staging
+from apps.tenancy.services.context import require_tenant
+
+KEPT_S = 7 * 86_400.0
+"""A run can be resumed for a week after it last staged something."""
+
+
+def collect_warehouse_staging(*, older_than_s: float = KEPT_S, keep: Iterable[UUID] = ()) -> list[str]:
+    """Drop forgotten staging tables of the entered tenant.
+
+    Args:
+        older_than_s: time since the run last staged a part, seconds.
+        keep: runs that may still resume, whatever their age.
+
+    Returns:
+        Names of the dropped tables.
+    """
+    tenant = require_tenant()
+    endpoint = Endpoint.from_url(
+        settings.WAREHOUSE_URL,
+        role=tenant.db_role,
+        search_path=tenant.warehouse_schema,
+        application="portal collect-staging",
+    )
+    return collect_staging(endpoint, tenant.warehouse_schema, older_than_s=older_than_s, keep=keep)
