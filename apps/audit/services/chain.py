@@ -11,11 +11,9 @@ queue behind a long transaction nor deadlock with each other's row locks.
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from apps.audit.services.canonical import format_time, to_canonical
+from apps.audit.services.canonical import to_canonical
 
 GENESIS = bytes(32)
 
@@ -23,10 +21,10 @@ GENESIS = bytes(32)
 def compute_content_hash(
     *,
     tenant_id: str,
-    entry_id: UUID,
-    at: datetime,
+    entry_id: str,
+    at: str,
     actor_kind: str,
-    actor_id: UUID | None,
+    actor_id: str | None,
     actor_name: str,
     action: str,
     target_type: str,
@@ -35,14 +33,20 @@ def compute_content_hash(
     facts: Any,
     request_id: str,
 ) -> bytes:
-    """SHA-256 of what the entry says; the tenant is part of it, so a chain cannot be moved to another tenant."""
+    """SHA-256 of what the entry says; the tenant is part of it, so a chain cannot be moved to another tenant.
+
+    Args:
+        tenant_id, entry_id, actor_id: lower-case UUIDs as text.
+        at: as `format_time` spells it.
+        facts: normalised (see `canonical.normalise`).
+    """
     content = {
         "v": 1,
         "tenant": tenant_id,
-        "id": str(entry_id),
-        "at": format_time(at),
+        "id": entry_id,
+        "at": at,
         "actor_kind": actor_kind,
-        "actor_id": None if actor_id is None else str(actor_id),
+        "actor_id": actor_id,
         "actor_name": actor_name,
         "action": action,
         "target_type": target_type,

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from apps.access.contracts import Actor
 from apps.audit.models import AuditEntry
-from apps.audit.services.canonical import clean_text, normalise
+from apps.audit.services.canonical import clean_text, format_time, normalise
 from apps.audit.services.chain import compute_content_hash
 from apps.core.clock import now
 from apps.core.ids import uuid7
@@ -70,10 +70,10 @@ def content_hash_of(entry: AuditEntry, tenant_id: str) -> bytes:
     """Content hash from an entry's columns."""
     return compute_content_hash(
         tenant_id=tenant_id,
-        entry_id=entry.id,
-        at=entry.at,
+        entry_id=str(entry.id),
+        at=format_time(entry.at),
         actor_kind=entry.actor_kind,
-        actor_id=entry.actor_id,
+        actor_id=None if entry.actor_id is None else str(entry.actor_id),
         actor_name=entry.actor_name,
         action=entry.action,
         target_type=entry.target_type,
