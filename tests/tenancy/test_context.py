@@ -215,6 +215,20 @@ def test_each_tenant_enters_one_after_the_other(acme: Tenant, globex: Tenant) ->
     assert current_tenant() is None
 
 
+def test_leaving_the_loop_early_leaves_the_tenant(acme: Tenant) -> None:
+    for _ in each_tenant():
+        break
+    assert current_tenant() is None
+
+    def fail() -> None:
+        for _ in each_tenant():
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert current_tenant() is None
+
+
 def test_bare_thread_starts_in_public(acme: Tenant) -> None:
     seen: list[bool] = []
     with tenant_context(acme):

@@ -233,3 +233,14 @@ async def test_async_request_carries_the_tenant_into_the_view(answered: None) ->
     assert seen == [("acme", True)]
     assert current_tenant() is None
     assert [chunk async for chunk in response.streaming_content] == [b"True"]
+
+
+def test_cache_that_is_away_costs_speed_only(acme: Tenant, api_for: Any, settings: Any) -> None:
+    client = api_for(acme)
+    away = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = {"default": away}
+
+    assert find_tenant_by_host("acme.localhost") == acme
+    assert client.get("/api/v2/me").json()["tenant"]["slug"] == "acme"
+    add_domain(acme, "data.acme.example")
+    assert client.get("/api/v2/me", HTTP_HOST="nobody.localhost").status_code == 404

@@ -82,6 +82,7 @@ def test_changed_permission_codes_make_every_tenant_outdated(
         find_plan_hash.cache_clear()
 
 
+@pytest.mark.slow
 def test_migration_is_recorded_in_the_ledger(slugs: Callable[[str], str]) -> None:
     tenant = make_outdated(slugs("umbrella"))
 
@@ -93,6 +94,7 @@ def test_migration_is_recorded_in_the_ledger(slugs: Callable[[str], str]) -> Non
     assert builtin_roles(tenant.slug) == 5
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed_and_finished_tenants_are_skipped(slugs: Callable[[str], str], manage: Any) -> None:
     names = [slugs("umbrella") for _ in range(3)]
     tenants = [make_outdated(name) for name in names]
@@ -125,6 +127,7 @@ def test_killed_run_is_resumed_and_finished_tenants_are_skipped(slugs: Callable[
             assert rows == distinct
 
 
+@pytest.mark.slow
 def test_tenants_are_migrated_side_by_side(slugs: Callable[[str], str]) -> None:
     names = [slugs("umbrella") for _ in range(3)]
     for name in names:
@@ -176,6 +179,7 @@ def test_unknown_canary_is_named(acme: Tenant) -> None:
         migrate(canary="nobody")
 
 
+@pytest.mark.slow
 def test_dying_process_is_an_error_of_its_tenant(committed_acme: Tenant) -> None:
     seen: list[tuple[str, str | None]] = []
 

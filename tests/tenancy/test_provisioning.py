@@ -128,6 +128,7 @@ def test_taken_domain_refuses_and_leaves_nothing(acme: Tenant) -> None:
     assert find_tenant("umbrella") is None
 
 
+@pytest.mark.slow
 def test_failed_step_is_rolled_back_reported_and_continued(slugs: Callable[[str], str], failing_step: Any) -> None:
     slug = slugs("umbrella")
 
@@ -148,6 +149,7 @@ def test_failed_step_is_rolled_back_reported_and_continued(slugs: Callable[[str]
     assert tenant.provisioning.attempts == 2
 
 
+@pytest.mark.slow
 def test_killed_process_is_continued_where_it_stopped(slugs: Callable[[str], str], manage: Any) -> None:
     slug = slugs("umbrella")
     process = manage("provision_tenant", slug, "-v0")
@@ -170,6 +172,7 @@ def test_killed_process_is_continued_where_it_stopped(slugs: Callable[[str], str
         assert Role.objects.filter(builtin=True).count() == 5
 
 
+@pytest.mark.slow
 def test_second_process_finds_the_tenant_busy(slugs: Callable[[str], str]) -> None:
     tenant = provision_tenant(slugs("umbrella"), "Umbrella", actor=ACTOR)
     Provisioning.objects.filter(pk=tenant.pk).update(status="running")
@@ -251,6 +254,7 @@ def test_served_tenant_cannot_be_dropped(acme: Tenant) -> None:
         call_command("drop_tenant", "acme", "--confirm", "acne")
 
 
+@pytest.mark.slow
 def test_dropped_tenant_leaves_nothing(slugs: Callable[[str], str]) -> None:
     slug = slugs("umbrella")
     tenant = provision_tenant(slug, "Umbrella", actor=ACTOR)

@@ -151,7 +151,7 @@ def has_public_changes() -> bool:
 
 
 def migrate_public() -> None:
-    """Bring the public schema up to date; without changes this reads a few rows."""
+    """Run Django's migrations in the public schema, with the signals that follow (content types)."""
     with public_context():
         _run_migrate()
 

@@ -48,7 +48,8 @@ class Command(BaseCommand):
         with CommandProgress(self.stdout, verbosity=options["verbosity"]) as progress:
             progress.show("public schema", 0, 1)
             try:
-                migrate_public()
+                if has_public_changes():
+                    migrate_public()
             except PortalError as error:
                 raise CommandError(f"{error.message} {error.remedy or ''}".strip()) from error
             tenants = list_outdated_tenants(every=options["force"])
