@@ -23,18 +23,24 @@ def unique_name(stem: str) -> str:
     return f"{stem}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}_{next(_numbers)}"
 
 
-def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """One statement as the owner of the database, committed."""
+def execute(statement: str, parameters: Any = None, *, role: str = "") -> list[tuple[Any, ...]]:
+    """One statement as the owner of the database or as a tenant's role, committed."""
     with psycopg.connect(database_url(), autocommit=True) as session:
+        if role:
+            session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         found = session.execute(statement, parameters)  # type: ignore[arg-type]
         return found.fetchall() if found.description else []
 
 
-def make_source_table(rows: int = 0, *, name: str = "", columns: str = INVOICES) -> str:
-    """A table of invoices in schema public: total = id / 100, one invoice a minute; returns its name."""
-    name = name or unique_name("src")
+def make_source_table(rows: int = 0, *, columns: str = INVOICES, shared: bool = False) -> str:
+    """A table of invoices in schema public: total = id / 100, one invoice a minute; returns its name.
+
+    A `shared` one may be read by the tenants' roles, too, so that a load can be pushed down.
+    """
+    name = unique_name("src")
     execute(f"CREATE TABLE public.{name} ({columns})")
-    execute(f"GRANT SELECT ON public.{name} TO PUBLIC")
+    if shared:
+        execute(f"GRANT SELECT ON public.{name} TO PUBLIC")
     if rows:
         add_invoices(name, 1, rows)
     return name
@@ -78,7 +84,7 @@ def make_database_connection(slug: str = "") -> Any:
 def target_rows(tenant: Tenant, entity: str, columns: str = "*", order: str = "1") -> list[tuple[Any, ...]]:
     """Rows of a warehouse table."""
     table = sql.Identifier(tenant.warehouse_schema, entity).as_string()
-    return execute(f"SELECT {columns} FROM {table} ORDER BY {order}")
+    return execute(f"SELECT {columns} FROM {table} ORDER BY {order}", role=tenant.db_role)
 
 
 def target_exists(tenant: Tenant, entity: str) -> bool:

@@ -353,7 +353,7 @@ class _Visit:
             write_lines(self.run, self.lines)
         self.run.save(update_fields=MOVING_FIELDS)
         if self.lines or self.run.status != self.before:
-            hint_run(self.run)
+            hint_run(self.run, urgent=self.run.status != self.before)
 
 
 def _new_step(run: Run, spec: StepSpec, position: int, attempt: int) -> StepResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,9 @@ from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import require_tenant
 
 MESSAGE_CHARS = 2000
+HINT_EVERY_S = 0.3
+HINTED_KEPT = 1000
+_hinted: dict[UUID, float] = {}
 Line = tuple[str, str, dict[str, Any]]
 
 
@@ -68,8 +72,14 @@ def publish_run(run: Run, type_: str) -> None:
     )
 
 
-def hint_run(run: Run) -> None:
-    """Tell browsers that the run changed."""
+def hint_run(run: Run, *, urgent: bool = True) -> None:
+    """Tell browsers that the run changed; what is not urgent waits for a hint of the last moments to do for it, too."""
+    now = time.monotonic()
+    if not urgent and now - _hinted.get(run.pk, 0.0) < HINT_EVERY_S:
+        return
+    if len(_hinted) > HINTED_KEPT:
+        _hinted.clear()
+    _hinted[run.pk] = now
     send_hint(require_tenant().id, "run", run.pk, status=run.status, flow=str(run.flow_id))
 
 

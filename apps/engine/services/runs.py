@@ -139,7 +139,7 @@ def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
             )
             run = lock_run(run.pk)
             advance_locked(run)
-            hint_run(run)
+            hint_run(run, urgent=False)
     except IntegrityError as error:
         raise _explain(error, run) from error
     return run

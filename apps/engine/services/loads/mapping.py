@@ -81,7 +81,7 @@ class ControlMeter:
         schema: Schema,
         row_filter: str | None = None,
     ) -> None:
-        """Compile the control expressions.
+        """Remember the control expressions; the engine opens with the first row.
 
         Args:
             expressions: control name -> expression over `schema`.
@@ -89,24 +89,30 @@ class ControlMeter:
             schema: columns of the batches, without `_row_id`.
             row_filter: rows for which it is not true do not count.
         """
+        self._expressions = dict(expressions)
         self._names = list(expressions)
+        self._schema = schema
+        self._filter = row_filter
         self._meter = TotalsMeter({name: aggregates[name] for name in self._names})
         self._mapper: BatchMapper | None = None
-        if not self._names:
-            return
-        fields = []
-        for index, name in enumerate(self._names):
-            checked = check_expression(expressions[name], schema)
-            fields.append(MappedField(f"c{index}", checked.type or "VARCHAR", expressions[name]))
-        self._mapper = open_mapper(CompileRequest(schema, tuple(fields), filter=row_filter))
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take one batch (with `_row_id`)."""
-        if self._mapper is None or batch.num_rows == 0:
+        if not self._names or batch.num_rows == 0:
             return
+        if self._mapper is None:
+            self._mapper = self._open()
         mapped: MappedBatch = self._mapper.apply(batch)
         for index, name in enumerate(self._names):
             self._meter.add(name, mapped.accepted.column(f"c{index}"))
+
+    def _open(self) -> BatchMapper:
+        fields = []
+        for index, name in enumerate(self._names):
+            expression = self._expressions[name]
+            checked = check_expression(expression, self._schema)
+            fields.append(MappedField(f"c{index}", checked.type or "VARCHAR", expression))
+        return open_mapper(CompileRequest(self._schema, tuple(fields), filter=self._filter))
 
     def totals(self) -> dict[str, str | None]:
         """Totals so far, as exact text."""

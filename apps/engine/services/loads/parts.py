@@ -76,7 +76,8 @@ class PartWork:
         self._context = context
         self._plan = plan
         self._index = index
-        self._mapper: BatchMapper = mapping.open_mapper()
+        self._mapping = mapping
+        self._mapper: BatchMapper | None = None
         self._encoder = RejectEncoder(plan.source_schema)
         self._drift = DriftFilter(plan, self._encoder) if DriftFilter.needed(plan) else None
         # The source's own totals need no second opinion from us; others are metered from what was read.
@@ -171,6 +172,8 @@ class PartWork:
             refused += drifted
         if self._meter is not None:
             self._meter.add(batch)
+        if self._mapper is None:
+            self._mapper = self._mapping.open_mapper()
         mapped = self._mapper.apply(batch)
         rejected = self._encoder.encode(mapped.rejected)
         if rejected:

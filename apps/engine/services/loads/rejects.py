@@ -14,6 +14,7 @@ from apps.expressions.contracts import Schema
 from apps.expressions.services.sandbox import Sandbox, open_sandbox
 from apps.expressions.types import quote_name
 from apps.quality.contracts import BrokenRule, QuarantineContext, RejectedRow
+from apps.quality.services.payloads import SAFE_INTEGER
 from apps.quality.services.rejection import quarantine_rows_bulk, reset_part
 
 SOURCE = "_source"
@@ -92,6 +93,9 @@ def _json_value(quoted: str, type_: str) -> str:
     kind = type_.upper()
     if kind in AS_IS:
         return quoted
+    if kind == "BIGINT":
+        safe = f"abs({quoted}::HUGEINT) <= {SAFE_INTEGER}"
+        return f"CASE WHEN {safe} THEN to_json({quoted}) ELSE to_json({quoted}::VARCHAR) END"
     if kind.startswith("TIMESTAMP"):
         return f"replace({quoted}::VARCHAR, ' ', 'T')"
     if kind == "JSON":
