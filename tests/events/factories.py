@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from apps.events.contracts import EventRecord, EventType, RetryPolicy, Subscriber
+from apps.events.contracts import DeliveryResult, EventRecord, EventType, RetryPolicy, Subscriber
 from apps.events.registries import event_types, subscribers
+from apps.events.services.delivery import deliver_events
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Recorder(Subscriber):
 
     def count_by_id(self) -> Counter[UUID]:
         return Counter(event.id for _, event in self.seen)
+
+
+def visit(item: Subscriber, **options: Any) -> DeliveryResult:
+    """A visit with time enough on a busy machine."""
+    return deliver_events(item, **{"visit_s": 30.0, **options})
 
 
 @contextmanager

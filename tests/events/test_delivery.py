@@ -15,12 +15,11 @@ from apps.events.choices import ParkedStatus
 from apps.events.contracts import EventRecord, RetryPolicy
 from apps.events.exceptions import SubscriberUnknown
 from apps.events.models import Event, ParkedEvent, Subscription
-from apps.events.services.delivery import deliver_events
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
 from apps.events.services.redrive import redrive_events, skip_events
 from apps.tenancy.services.context import tenant_context
-from tests.events.factories import Recorder
+from tests.events.factories import Recorder, visit
 
 SYSTEM = Actor.system("tests")
 
@@ -35,7 +34,7 @@ def log(as_acme: Any) -> Any:
 
 def recorder(fault: Any = None, **options: Any) -> Recorder:
     item = Recorder(f"test.{uuid7()}", fault, from_beginning=False, **options)
-    deliver_events(item)
+    visit(item)
     return item
 
 
@@ -58,7 +57,7 @@ def fail_on(*numbers: int, error: type[Exception] = ValueError) -> Any:
 
 def visit_until_quiet(item: Recorder) -> None:
     for _ in range(50):
-        result = deliver_events(item)
+        result = visit(item)
         if not result.lagging and result.retry_in_s is None:
             return
         time.sleep(min(0.2, result.retry_in_s or 0))
@@ -68,8 +67,8 @@ def test_events_arrive_in_order_once(log: Any) -> None:
     item = recorder()
     publish(1, 2, 3)
 
-    assert deliver_events(item).delivered == 3
-    assert deliver_events(item).delivered == 0
+    assert visit(item).delivered == 3
+    assert visit(item).delivered == 0
     assert item.numbers == [1, 2, 3]
     assert {tenant_id for tenant_id, _ in item.seen} == {log.id}
 
@@ -80,8 +79,8 @@ def test_only_wanted_types_arrive(log: Any) -> None:
     publish(2, type_="alarm.raised.v1")
     publish(3)
 
-    deliver_events(item)
-    deliver_events(everything)
+    visit(item)
+    visit(everything)
 
     assert item.numbers == [1, 3]
     assert everything.numbers == [1, 2, 3]
@@ -92,7 +91,7 @@ def test_a_hundred_rapid_changes_are_a_hundred_deliveries(log: Any) -> None:
     item = recorder()
     publish(*range(100))
 
-    deliver_events(item)
+    visit(item)
 
     assert item.numbers == list(range(100))
 
@@ -101,7 +100,7 @@ def test_a_new_subscriber_may_begin_at_the_beginning(log: Any) -> None:
     publish(1, 2)
     item = Recorder(f"test.{uuid7()}")
 
-    while deliver_events(item).lagging:
+    while visit(item).lagging:
         pass
 
     assert item.numbers[-2:] == [1, 2]
@@ -111,7 +110,7 @@ def test_batches_continue_where_they_ended(log: Any) -> None:
     item = recorder()
     publish(*range(10))
 
-    lagging = [deliver_events(item, limit=4).lagging for _ in range(3)]
+    lagging = [visit(item, limit=4).lagging for _ in range(3)]
 
     assert lagging == [True, True, False]
     assert item.numbers == list(range(10))
@@ -121,7 +120,7 @@ def test_a_visit_ends_early_when_its_time_is_up(log: Any) -> None:
     item = recorder(lambda _event: time.sleep(0.02))
     publish(*range(10))
 
-    result = deliver_events(item, visit_s=0.05)
+    result = visit(item, visit_s=0.05)
 
     assert result.lagging
     assert 0 < result.delivered < 10
@@ -136,7 +135,7 @@ def test_a_failing_event_holds_back_its_key_only(log: Any) -> None:
     publish(3, key="b")
     publish(4, key="a")
 
-    result = deliver_events(item)
+    result = visit(item)
 
     assert item.numbers == [3]
     assert (result.delivered, result.parked) == (1, 3)
@@ -153,7 +152,7 @@ def test_an_unordered_subscriber_passes_the_failing_event(log: Any) -> None:
     item = recorder(fail_on(1), ordered=False)
     publish(1, 2, key="a")
 
-    deliver_events(item)
+    visit(item)
 
     assert item.numbers == [2]
 
@@ -200,11 +199,11 @@ def test_when_its_surroundings_are_away_the_subscriber_backs_off_and_skips_nothi
     publish(1, 2, 3, key="a")
     publish(4, key="b")
 
-    result = deliver_events(item)
+    result = visit(item)
 
     assert item.numbers == [1]
     assert (result.parked, ParkedEvent.objects.count()) == (0, 0)
-    assert deliver_events(item).delivered == 0  # not before its time
+    assert visit(item).delivered == 0  # not before its time
     assert Subscription.objects.get(name=item.name).last_error.startswith("TransientError")
 
     fault.broken.clear()
@@ -219,7 +218,7 @@ def test_back_off_grows(log: Any) -> None:
     publish(1)
     waits = []
     for _ in range(4):
-        waits.append(deliver_events(item).retry_in_s)
+        waits.append(visit(item).retry_in_s)
         time.sleep((waits[-1] or 0) + 0.01)
 
     assert [round(wait or 0, 1) for wait in waits] == [0.1, 0.1, 0.2, 0.4] or waits == sorted(waits)  # type: ignore[type-var]
@@ -241,7 +240,7 @@ def test_what_a_failing_handler_wrote_is_undone(log: Any) -> None:
     publish(1, key="a")
     publish(2, key="b")
 
-    deliver_events(item)
+    visit(item)
 
     assert [event.data["number"] for event in Event.objects.filter(subject="undone")] == [1]
 
@@ -258,7 +257,7 @@ def test_a_database_error_in_a_handler_is_contained(log: Any) -> None:
     publish(1, key="a")
     publish(2, key="b")
 
-    result = deliver_events(item)
+    result = visit(item)
 
     assert (item.numbers, result.parked) == ([2], 1)
 
@@ -268,11 +267,11 @@ def test_offsets_of_tenants_are_apart(acme: Any, globex: Any) -> None:
     for tenant in (acme, globex):
         with tenant_context(tenant):
             number_events()
-            deliver_events(item)
+            visit(item)
     with tenant_context(acme):
         publish(1, 2)
     for tenant in (acme, globex):
         with tenant_context(tenant):
-            deliver_events(item)
+            visit(item)
 
     assert [tenant_id for tenant_id, _ in item.seen] == [acme.id, acme.id]

@@ -27,7 +27,7 @@ from apps.events.services.outbox import publish_event
 from apps.events.services.relay import Relay, RelayOptions
 from apps.tenancy.services.context import tenant_context
 from tests.events.factories import ProbeSent
-from tests.events.test_live import in_thread
+from tests.events.live_helpers import in_thread
 from tests.events.test_relay import database_url, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,11 @@ from apps.core.ids import uuid7
 from apps.events.models import Event, StreamHead
 from apps.events.selectors import get_head_position
 from apps.events.services import retention
-from apps.events.services.delivery import deliver_events
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
 from apps.events.services.retention import purge_events
 from apps.tenancy.services.context import tenant_context
-from tests.events.factories import Recorder, registered
+from tests.events.factories import Recorder, registered, visit
 
 NOW = timedelta(seconds=-60)  # everything is older than one minute from now
 
@@ -36,13 +35,13 @@ def slow(as_acme: Any) -> Iterator[Recorder]:
     publish(0)
     item = Recorder(f"test.{uuid7()}", from_beginning=False)
     with registered(item):
-        deliver_events(item)
+        visit(item)
         yield item
 
 
 def test_only_old_events_go(slow: Recorder) -> None:
     publish(5)
-    deliver_events(slow)
+    visit(slow)
 
     assert purge_events(older_than=timedelta(days=1)) == 0
     purge_events(older_than=NOW)
@@ -53,7 +52,7 @@ def test_only_old_events_go(slow: Recorder) -> None:
 
 def test_events_that_a_subscriber_has_not_passed_stay(slow: Recorder) -> None:
     publish(5)
-    deliver_events(slow, limit=2)
+    visit(slow, limit=2)
 
     purge_events(older_than=NOW)
 
@@ -67,7 +66,7 @@ def test_parked_events_and_later_ones_stay(slow: Recorder) -> None:
 
     slow.fault = fault
     publish(5)
-    deliver_events(slow)
+    visit(slow)
 
     purge_events(older_than=NOW)
 
@@ -77,9 +76,9 @@ def test_parked_events_and_later_ones_stay(slow: Recorder) -> None:
 def test_an_idle_subscriber_holds_nothing_back(slow: Recorder) -> None:
     idle = Recorder(f"test.{uuid7()}", from_beginning=False, types=("alarm.*",))
     with registered(idle):
-        deliver_events(idle)
+        visit(idle)
         publish(5)
-        deliver_events(slow)
+        visit(slow)
 
         purge_events(older_than=NOW)
 
@@ -97,7 +96,7 @@ def test_unnumbered_events_stay(slow: Recorder) -> None:
 def test_batches_go_one_after_the_other(slow: Recorder, monkeypatch: Any) -> None:
     monkeypatch.setattr(retention, "BATCH_EVENTS", 3)
     publish(10)
-    deliver_events(slow)
+    visit(slow)
 
     assert purge_events(older_than=NOW) >= 10
     assert purge_events(older_than=NOW) == 0
@@ -105,12 +104,12 @@ def test_batches_go_one_after_the_other(slow: Recorder, monkeypatch: Any) -> Non
 
 def test_numbers_go_on_after_a_purge(slow: Recorder) -> None:
     publish(3)
-    deliver_events(slow)
+    visit(slow)
     purge_events(older_than=NOW)
     head = get_head_position()
 
     publish(1)
-    deliver_events(slow)
+    visit(slow)
 
     assert Event.objects.get().position == head + 1
     assert slow.numbers == [0, 1, 2, 0]

@@ -8,9 +8,9 @@ from functools import partial
 from django.db import transaction
 
 from apps.core.clock import now
+from apps.core.services.hint_sender import hint_sender
 from apps.events.contracts import EventRecord, Subscriber
 from apps.events.registries import event_types
-from apps.core.services.hint_sender import hint_sender
 from apps.tenancy.contracts import TenantRef
 
 MAX_AGE = timedelta(seconds=60)

@@ -16,10 +16,10 @@ import structlog
 from django.db import connection
 
 from apps.core.exceptions import NotFound
+from apps.core.services.hint_sender import hint_sender
 from apps.events.registries import subscribers
 from apps.events.services.backlog import list_tenants_with_backlog
 from apps.events.services.delivery import deliver_events
-from apps.core.services.hint_sender import hint_sender
 from apps.events.services.job_queue import Job, JobQueue
 from apps.events.services.leadership import RelaySession
 from apps.events.services.numbering import number_events
