@@ -1,7 +1,7 @@
 import { defineRemote, matchRoute, useMfe } from "@portal/ui";
 import { FlowPage } from "./FlowPage";
-import styles from "./flows.css?inline";
 import { FlowsPage } from "./list/FlowsPage";
+import { styles } from "./styles";
 
 function App() {
   const { pathname } = useMfe().location;

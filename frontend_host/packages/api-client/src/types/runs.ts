@@ -1,0 +1,123 @@
+import type { Connection } from "./connections";
+import type { RowError } from "./flows";
+import type { Row } from "./json";
+
+export type RunStatus = "queued" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled";
+
+export interface Stage {
+  path: string;
+  name: string;
+  kind: string;
+  status: string;
+  attempt: number;
+  started_at: string | null;
+  ended_at: string | null;
+  rows: number | null;
+  bytes: number | null;
+  rows_per_s: number | null;
+  detail: string | null | Record<string, unknown>;
+}
+
+export interface Control {
+  name: string;
+  source: string | null;
+  target: string | null;
+  quarantined: string | null;
+  difference: string | null;
+  tolerance: string | null;
+  ok: boolean;
+}
+
+export interface Reconciliation {
+  id?: string;
+  status: "green" | "amber" | "red" | "signed";
+  source?: { count?: number | string; totals?: Record<string, string> };
+  target?: { count?: number | string; totals?: Record<string, string> };
+  controls?: Control[];
+  breaks?: Break[];
+  breaks_total?: number;
+  quarantined?: number;
+  reasons?: string[];
+  signed_by?: string | { name: string } | null;
+  signed_at?: string | null;
+  comment?: string | null;
+}
+
+/** One key on which the two sides disagree. */
+export interface Break {
+  key: Record<string, string>;
+  kind: string;
+  control: string | null;
+  source: string | null;
+  target: string | null;
+}
+
+export interface Run {
+  id: string;
+  flow: { id: string; name: string };
+  version: number | string | null;
+  environment: string;
+  kind: "load" | "replay";
+  mode: string;
+  trigger: string;
+  status: RunStatus;
+  progress: {
+    rows_read: number;
+    rows_accepted: number;
+    rows_quarantined: number;
+    rows_written: number;
+    bytes: number;
+    rows_per_s: number | null;
+    estimate_rows: number | null;
+    share: number | null;
+  };
+  /** Left out of lists. */
+  stages?: Stage[];
+  /** Left out of lists. */
+  reconciliation?: Reconciliation | null;
+  queue_reason?: string | null;
+  write: { inserted: number; updated: number; deleted: number; unchanged: number } | null;
+  error: { code: string; message: string; remedy: string | null } | null;
+  requested_by: string | { name: string } | null;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  duration_ms: number | null;
+}
+
+export interface LogLine {
+  seq: number;
+  at: string;
+  level: string;
+  message: string;
+  facts?: Record<string, unknown> | null;
+}
+
+export interface QuarantinedRow {
+  id: string;
+  run_id: string;
+  flow_id: string;
+  row_id: string | number;
+  source_position?: unknown;
+  payload: Row;
+  errors: RowError[];
+  status: "open" | "corrected" | "replayed" | "discarded";
+  corrected: Row | null;
+  replay_run_id: string | null;
+  note: string | null;
+  decided_by: { id: string | null; name: string } | null;
+  decided_at: string | null;
+  created_at: string;
+}
+
+export interface QuarantineSummary {
+  by_rule: { rule: string; count: number }[];
+  by_status: Record<string, number>;
+  total: number;
+}
+
+export interface Overview {
+  counts: { flows: number; connections: number; runs_24h: number; failed_24h: number; quarantine_open: number };
+  recent_runs: Run[];
+  failing_connections: Connection[];
+}
