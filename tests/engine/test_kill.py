@@ -119,7 +119,8 @@ class Load:
         for step in steps:
             lines.append(
                 f"{step.path}#{step.attempt} {step.status} deliveries={step.deliveries} fence={step.lease_epoch}"
-                f" owner={step.lease_owner} lease={step.lease_expires_at} due={step.due_at} rung={step.rung_at} {step.error or ''}"
+                f" owner={step.lease_owner} lease={step.lease_expires_at} due={step.due_at} rung={step.rung_at}"
+                f" {step.error or ''}"
             )
         lines += RunLog.objects.filter(run=self.run).order_by("seq").values_list("message", flat=True)
         return "\n".join(lines)

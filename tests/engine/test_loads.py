@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from apps.engine.choices import RunStatus
-from apps.engine.models import LoadState, Run, RunLog, StepResult
-from apps.engine.services.executing import work_on_run
-from apps.engine.services.runs import StartRequest, start_run
+from apps.engine.models import LoadState, StepResult
 from apps.quality.models import QuarantinedRow
 from apps.quality.selectors import find_reconciliation
 from apps.tenancy.models import Tenant
-from apps.tenancy.services.context import tenant_context
-from tests.engine.factories import SYSTEM, flow_definition, make_flow
+from tests.engine.erp import POSITIVE, Erp
 from tests.engine.systems import (
     add_invoices,
-    drop_table,
     execute,
-    make_database_connection,
-    make_source_table,
     staging_tables,
     target_rows,
-    unique_name,
 )
 
 pytestmark = pytest.mark.committed
-POSITIVE = {
-    "id": "positive",
-    "expression": "total >= 0",
-    "message": "Total must not be negative",
-    "field": "total",
-    "severity": "quarantine",
-}
-TOTAL = {"name": "Total", "source": "total", "target": "total", "aggregate": "sum", "tolerance": "0.00"}
-
-
-class Erp:
-    """A source table, a flow that loads it, and its runs."""
-
-    def __init__(self, tenant: Tenant, rows: int = 0, *, shared: bool = False, **definition: Any) -> None:
-        self.tenant = tenant
-        self.table = make_source_table(rows, shared=shared)
-        self.target = unique_name("t")
-        self.connection = make_database_connection()
-        self.flow = make_flow(self.define(**definition))
-
-    def define(self, **definition: Any) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            "source": self.connection.slug,
-            "entity": f"public.{self.table}",
-            "target": self.target,
-            "controls": [TOTAL],
-            **definition,
-        }
-        return flow_definition(**values)
-
-    def redefine(self, **definition: Any) -> None:
-        from apps.integrations.services.drafts import update_draft
-
-        self.flow.refresh_from_db()
-        self.flow = update_draft(
-            self.flow.pk, self.define(**definition), expected_revision=self.flow.draft_revision, actor=SYSTEM
-        )
-
-    def start(self, **request: Any) -> Run:
-        return start_run(StartRequest(self.flow.pk, "dev", version="draft", **request), actor=SYSTEM)
-
-    def load(self, **request: Any) -> Run:
-        run = self.start(**request)
-        work_on_run(run.pk)
-        run.refresh_from_db()
-        return run
-
-    def loaded(self, **request: Any) -> Run:
-        run = self.load(**request)
-        assert run.status == RunStatus.SUCCEEDED, run.error
-        return run
-
-    def rows(self, columns: str = "count(*), count(DISTINCT id), sum(total)") -> list[tuple[Any, ...]]:
-        return target_rows(self.tenant, self.target, columns)
-
-    def log(self, run: Run) -> str:
-        return "\n".join(RunLog.objects.filter(run=run).order_by("seq").values_list("message", flat=True))
-
-
-@pytest.fixture
-def erp(committed_acme: Tenant) -> Iterator[Callable[..., Erp]]:
-    """Makes source systems inside acme."""
-    made: list[Erp] = []
-    with tenant_context(committed_acme):
-
-        def make(rows: int = 0, **definition: Any) -> Erp:
-            made.append(Erp(committed_acme, rows, **definition))
-            return made[-1]
-
-        yield make
-    for one in made:
-        drop_table(one.table)
 
 
 def total_of(count: int) -> Decimal:

@@ -12,6 +12,7 @@ from apps.engine.contracts import RunFacts
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.controls import TotalsMeter
 from apps.expressions.contracts import CompiledSelect, CompileRequest, MappedBatch, MappedField, Schema
+from apps.expressions.exceptions import ExpressionInvalid
 from apps.expressions.services.checking import check_expression
 from apps.expressions.services.compilation import compile_select
 from apps.expressions.services.pipeline import BatchMapper
@@ -56,7 +57,11 @@ def compile_mapping(run: RunFacts, definition: FlowDefinition, schema: Schema) -
     """
     variables = resolve_variables(run.environment_id, definition, purpose="run.map")
     request = to_compile_request(definition, schema, variables)
-    compiled = compile_select(request)
+    try:
+        compiled = compile_select(request)
+    except ExpressionInvalid as error:
+        error.remedy = error.remedy or "The source's columns may have changed: open the flow's mapping and repair it."
+        raise
     names = {field.name for field in schema.fields}
     used = {column for columns in compiled.columns.values() for column in columns if column in names}
     for expression in (request.filter, *(rule.expression for rule in request.validations)):
