@@ -9,14 +9,6 @@ class FlowKind(TextChoices):
     LOAD = "load", "Load"
 
 
-class NodeKind(TextChoices):
-    """What a node of a load does."""
-
-    SOURCE = "source", "Source"
-    MAP = "map", "Mapping"
-    TARGET = "target", "Target"
-
-
 class LoadMode(TextChoices):
     """How much of the source a run reads."""
 
@@ -48,5 +40,4 @@ class DeploymentStatus(TextChoices):
     RETIRED = "retired", "Retired"
 
 
-AGGREGATES = ("sum", "count", "min", "max")
 KEYED_DISPOSITIONS = (Disposition.UPSERT, Disposition.SCD2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -107,11 +106,6 @@ def to_flow(flow: Flow) -> FlowRef:
     )  # fmt: skip
 
 
-def list_flow_names(flow_ids: list[UUID]) -> Mapping[UUID, str]:
-    """{id: name} of those flows, in one query."""
-    return dict(Flow.objects.filter(pk__in=flow_ids).values_list("pk", "name"))
-
-
 def get_environment(slug: str) -> EnvironmentRef:
     """The environment of that short name.
 
@@ -119,18 +113,6 @@ def get_environment(slug: str) -> EnvironmentRef:
         EnvironmentNotFound: there is none.
     """
     return to_environment(get_environment_row(slug))
-
-
-def get_environment_by_id(environment_id: UUID) -> EnvironmentRef:
-    """The environment of that id.
-
-    Raises:
-        EnvironmentNotFound: there is none.
-    """
-    row = Environment.objects.filter(pk=environment_id).first()
-    if row is None:
-        raise EnvironmentNotFound(value=environment_id)
-    return to_environment(row)
 
 
 def list_environments() -> list[EnvironmentRef]:

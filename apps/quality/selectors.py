@@ -218,15 +218,6 @@ def get_reconciliation_row(reconciliation_id: UUID) -> Reconciliation:
     return row
 
 
-def get_reconciliation(reconciliation_id: UUID) -> ReconciliationView:
-    """One reconciliation.
-
-    Raises:
-        ReconciliationNotFound: there is none.
-    """
-    return to_reconciliation(get_reconciliation_row(reconciliation_id))
-
-
 def to_reconciliation(row: Reconciliation) -> ReconciliationView:
     """A table row as plain data."""
     return ReconciliationView(**{name: getattr(row, name) for name in ReconciliationView.__dataclass_fields__})
