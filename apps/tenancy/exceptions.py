@@ -74,12 +74,11 @@ class ProvisioningBusy(TransientError):
     code = "tenancy.provisioning_busy"
 
 
-class RoleRightsMissing(TerminalError):
-    """The database user may not create roles."""
+class DatabaseRightsMissing(TerminalError):
+    """The database user lacks a right that tenants need."""
 
-    code = "tenancy.role_rights_missing"
+    code = "tenancy.database_rights_missing"
     status = 500
-    default_remedy = "As a database superuser run: ALTER ROLE <login role> CREATEROLE; then start again."
 
 
 class TenantInUse(Conflict):

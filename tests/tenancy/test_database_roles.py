@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.utils import DataError, OperationalError, ProgrammingError
 
-from apps.tenancy.exceptions import RoleRightsMissing
+from apps.tenancy.exceptions import DatabaseRightsMissing
 from apps.tenancy.models import Tenant
 from apps.tenancy.registries import table_rights
 from apps.tenancy.services.context import owner_context, public_context, tenant_context
@@ -115,26 +118,61 @@ def test_missing_role_is_refused_not_ignored(acme: Tenant) -> None:
         run("SELECT 1")
 
 
-def test_login_role_without_createrole_gets_one_clear_error(
-    committed_db: None, committed_acme: Tenant, monkeypatch: pytest.MonkeyPatch
+class WeakLogin:
+    """A database user without rights that the connection logs in as."""
+
+    def __init__(self, name: str, usual: str) -> None:
+        self.name = name
+        self._usual = usual
+
+    def as_usual(self, *statements: str) -> None:
+        """Runs statements as the portal's own user."""
+        self._log_in(self._usual)
+        for statement in statements:
+            run(statement)
+        self._log_in(self.name)
+
+    def _log_in(self, user: str) -> None:
+        connection.close()
+        connection.settings_dict["USER"] = user
+
+
+@pytest.fixture
+def weak_login(committed_acme: Tenant) -> Iterator[WeakLogin]:
+    usual = connection.settings_dict["USER"]
+    login = WeakLogin(f"weak_{committed_acme.db_role}", usual)
+    login.as_usual(f"CREATE ROLE {login.name} LOGIN")
+    yield login
+    login.as_usual(
+        f"REVOKE ALL ON DATABASE {connection.settings_dict['NAME']} FROM {login.name}", f"DROP ROLE {login.name}"
+    )
+    connection.close()
+    connection.settings_dict["USER"] = usual
+
+
+def test_database_user_without_rights_gets_one_clear_error_at_a_time(
+    weak_login: WeakLogin,
 ) -> None:
-    weak = f"weak_{committed_acme.db_role}"
-    run(f"DROP ROLE IF EXISTS {weak}")
-    run(f"CREATE ROLE {weak} LOGIN")
-    try:
-        monkeypatch.setitem(connection.settings_dict, "USER", weak)
-        connection.close()
-        stranger = Tenant(
-            slug="weakling", schema_name="t_weakling", db_role="r_weakling", warehouse_schema="w_weakling"
-        )
-        with pytest.raises(RoleRightsMissing) as caught:
-            ensure_role(stranger)
-        assert weak in caught.value.message
-        assert f'ALTER ROLE "{weak}" CREATEROLE' in (caught.value.remedy or "")
-    finally:
-        monkeypatch.undo()
-        connection.close()
-        run(f"DROP ROLE {weak}")
+    stranger = Tenant(slug="weakling", schema_name="t_weakling", db_role="r_weakling", warehouse_schema="w_weakling")
+    database = connection.settings_dict["NAME"]
+
+    with pytest.raises(DatabaseRightsMissing, match=f"{weak_login.name} may not create roles") as caught:
+        ensure_role(stranger)
+    assert f'ALTER ROLE "{weak_login.name}" CREATEROLE' in (caught.value.remedy or "")
+
+    weak_login.as_usual(f"ALTER ROLE {weak_login.name} CREATEROLE")
+    with pytest.raises(DatabaseRightsMissing, match="may not create schemas") as caught:
+        ensure_role(stranger)
+    assert f'GRANT CREATE ON DATABASE "{database}" TO "{weak_login.name}"' in (caught.value.remedy or "")
+
+    weak_login.as_usual(f"GRANT CREATE ON DATABASE {database} TO {weak_login.name}")
+    with pytest.raises(DatabaseRightsMissing, match="may not create tables in schema public"):
+        ensure_role(stranger)
+
+
+def test_migrating_with_a_weak_user_names_the_remedy(weak_login: WeakLogin) -> None:
+    with pytest.raises(CommandError, match=r"may not create roles.*ALTER ROLE"):
+        call_command("migrate_tenants", force=True, verbosity=0)
 
 
 def test_granting_twice_changes_nothing(acme: Tenant) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
 import pytest
 from celery import current_app
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from apps.access.contracts import Actor
 from apps.access.models import Invitation, Role
@@ -29,6 +30,7 @@ from apps.tenancy.models import Provisioning, Tenant
 from apps.tenancy.registries import ProvisioningStep, provisioning_steps
 from apps.tenancy.selectors import find_tenant, get_tenant, list_stalled_tenants
 from apps.tenancy.services.context import current_tenant, owner_context, tenant_context
+from apps.tenancy.services.database_roles import ensure_role, ensure_schemas, grant_rights
 from apps.tenancy.services.migrations import schema_lock
 from apps.tenancy.services.tenants import continue_provisioning, drop_tenant, provision_tenant, suspend_tenant
 from apps.tenancy.tasks import provision_registered_tenant, resume_stalled_provisioning
@@ -173,6 +175,38 @@ def test_killed_process_is_continued_where_it_stopped(slugs: Callable[[str], str
 
 
 @pytest.mark.slow
+def test_many_grants_at_once_do_not_disturb_each_other(committed_acme: Tenant, committed_globex: Tenant) -> None:
+    """They change the same catalogue rows: schema public and the tenant table."""
+
+    def work(number: int) -> str:
+        tenant = (committed_acme, committed_globex)[number % 2]
+        try:
+            for _ in range(5):
+                ensure_role(tenant)
+                ensure_schemas(tenant)
+                grant_rights(tenant)
+        except DatabaseError as error:
+            return str(error)
+        finally:
+            connection.close()
+        return "done"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(work, range(8))) == {"done"}
+
+
+@pytest.mark.slow
+def test_tenants_are_provisioned_side_by_side(slugs: Callable[[str], str], manage: Any) -> None:
+    names = [slugs("umbrella") for _ in range(3)]
+
+    processes = [manage("provision_tenant", name, "-v0") for name in names]
+
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert all(get_tenant(name).status == TenantStatus.ACTIVE for name in names)
+
+
+@pytest.mark.slow
 def test_second_process_finds_the_tenant_busy(slugs: Callable[[str], str]) -> None:
     tenant = provision_tenant(slugs("umbrella"), "Umbrella", actor=ACTOR)
     Provisioning.objects.filter(pk=tenant.pk).update(status="running")
@@ -217,7 +251,7 @@ def test_command_reports_refusals_in_one_line(db: None) -> None:
 
 
 SHOW_SCOPE = """
-from django.db import connection
+from django.db import DatabaseError, connection
 from apps.tenancy.services.context import require_tenant
 tenant = require_tenant()
 with connection.cursor() as cursor:

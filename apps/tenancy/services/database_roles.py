@@ -8,15 +8,14 @@ schema, where the warehouse connector makes tables.
 from __future__ import annotations
 
 from django.db import connection, transaction
-from django.db.utils import ProgrammingError
-from psycopg import errors, sql
+from psycopg import sql
 
-from apps.tenancy.exceptions import RoleRightsMissing
+from apps.tenancy.exceptions import DatabaseRightsMissing
 from apps.tenancy.models import Domain, Tenant
 from apps.tenancy.registries import table_rights
 from apps.tenancy.services.context import public_context
 
-__all__ = ["drop_schemas_and_role", "ensure_role", "ensure_schemas", "grant_rights"]
+__all__ = ["check_database_rights", "drop_schemas_and_role", "ensure_role", "ensure_schemas", "grant_rights"]
 
 MIN_SERVER_VERSION = 160000
 READABLE_IN_PUBLIC = (Tenant._meta.db_table, Domain._meta.db_table)
@@ -36,35 +35,58 @@ def _scalar(query: str, params: list[str]) -> object:
     return row[0] if row else None
 
 
+def _one_at_a_time() -> None:
+    """Until the transaction ends, nobody else changes roles and grants.
+
+    Grants of two tenants change the same catalogue rows (schema public, table tenancy_tenant), which PostgreSQL answers
+    with "tuple concurrently updated".
+    """
+    _scalar("SELECT pg_advisory_xact_lock(hashtext('tenancy.roles'))", [])
+
+
+def check_database_rights() -> None:
+    """Refuse a database user with which tenants could not be made, before anything is half made.
+
+    Raises:
+        DatabaseRightsMissing: names the first missing right and the statement that grants it.
+    """
+    with public_context(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT session_user, current_database(), current_setting('server_version_num')::int, "
+            "rolcreaterole OR rolsuper, has_database_privilege(current_database(), 'CREATE'), "
+            "has_schema_privilege('public', 'CREATE') FROM pg_roles WHERE rolname = session_user"
+        )
+        login, database, version, may_make_roles, may_make_schemas, may_make_tables = cursor.fetchone()
+    if version < MIN_SERVER_VERSION:
+        raise DatabaseRightsMissing(
+            f"PostgreSQL {version // 10_000} is too old; tenants need 16 or newer.",
+            remedy="Upgrade the database server.",
+        )
+    for allowed, what, statement in (
+        (may_make_roles, "create roles", f'ALTER ROLE "{login}" CREATEROLE'),
+        (may_make_schemas, "create schemas", f'GRANT CREATE ON DATABASE "{database}" TO "{login}"'),
+        (may_make_tables, "create tables in schema public", f'GRANT CREATE, USAGE ON SCHEMA public TO "{login}"'),
+    ):
+        if not allowed:
+            raise DatabaseRightsMissing(
+                f"The database user {login} may not {what}.",
+                remedy=f"As the database's administrator run: {statement}; then start again.",
+            )
+
+
 def ensure_role(tenant: Tenant) -> None:
     """Make the tenant's role and let the login role switch to it without inheriting its rights.
 
     Raises:
-        RoleRightsMissing: the login role may not create roles, or the server is older than PostgreSQL 16.
+        DatabaseRightsMissing: the login role may not do that.
     """
-    with public_context():
-        version = connection.cursor().connection.info.server_version
-        if version < MIN_SERVER_VERSION:
-            raise RoleRightsMissing(
-                f"PostgreSQL {version // 10000} is too old; tenants need 16 or newer.",
-                remedy="Upgrade the database server.",
-            )
-        try:
-            with transaction.atomic():
-                _make_role(tenant.db_role)
-        except ProgrammingError as error:
-            if not isinstance(error.__cause__, errors.InsufficientPrivilege):
-                raise
-            login = _scalar("SELECT session_user", [])
-            raise RoleRightsMissing(
-                f"The database user {login} may not create roles, which each tenant needs.",
-                remedy=f'As a database superuser run: ALTER ROLE "{login}" CREATEROLE; then start again.',
-            ) from error
+    check_database_rights()
+    with public_context(), transaction.atomic():
+        _one_at_a_time()
+        _make_role(tenant.db_role)
 
 
 def _make_role(role: str) -> None:
-    # Two provisionings at once may both find the role missing; the lock lets the second one see the first one's.
-    _scalar("SELECT pg_advisory_xact_lock(hashtext('tenancy.roles'))", [])
     if _scalar("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]) is None:
         _execute("CREATE ROLE {} NOLOGIN NOINHERIT", role)
     granted = _scalar(
@@ -81,6 +103,7 @@ def _make_role(role: str) -> None:
 def ensure_schemas(tenant: Tenant) -> None:
     """Make the tenant's two schemas, and close the public one to everybody but its owner."""
     with public_context(), transaction.atomic():
+        _one_at_a_time()
         _execute("CREATE SCHEMA IF NOT EXISTS {}", tenant.schema_name)
         if _scalar("SELECT 1 FROM pg_namespace WHERE nspname = %s", [tenant.warehouse_schema]) is None:
             # Needs the SET right on the role that `ensure_role` granted.
@@ -96,6 +119,7 @@ def grant_rights(tenant: Tenant) -> None:
     """Give the tenant's role its rights on its own tables, now and for tables that migrations add later."""
     schema, role = tenant.schema_name, tenant.db_role
     with public_context(), transaction.atomic():
+        _one_at_a_time()
         _execute("REVOKE ALL ON SCHEMA {} FROM PUBLIC", schema)
         _execute("GRANT USAGE ON SCHEMA {} TO {}", schema, role)
         _execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {} TO {}", schema, role)
@@ -117,6 +141,7 @@ def grant_rights(tenant: Tenant) -> None:
 def drop_schemas_and_role(tenant: Tenant) -> None:
     """Remove everything a tenant has in the database. There is no way back; for tests and a failed provisioning."""
     with public_context(), transaction.atomic():
+        _one_at_a_time()
         if _scalar("SELECT 1 FROM pg_roles WHERE rolname = %s", [tenant.db_role]) is not None:
             # Dropping what the role owns needs the role's own rights.
             _execute("SET LOCAL ROLE {}", tenant.db_role)

@@ -161,7 +161,7 @@ def provision_tenant(
         on_progress: told before each step.
 
     Raises:
-        InvalidSlug, InvalidDomain, DomainTaken, RoleRightsMissing, ProvisioningBusy.
+        InvalidSlug, InvalidDomain, DomainTaken, DatabaseRightsMissing, ProvisioningBusy.
     """
     tenant = register_tenant(slug, name, domains=domains, owner_email=owner_email, actor=actor)
     return continue_provisioning(tenant, on_progress=on_progress)

@@ -13,6 +13,7 @@ from apps.core.exceptions import PortalError
 from apps.tenancy.management.progress import CommandProgress
 from apps.tenancy.models import Tenant
 from apps.tenancy.selectors import find_tenant
+from apps.tenancy.services.database_roles import check_database_rights
 from apps.tenancy.services.migration_workers import migrate_in_processes
 from apps.tenancy.services.migrations import (
     has_public_changes,
@@ -28,6 +29,8 @@ class Command(BaseCommand):
     """Bring every schema up to date; unchanged ones are skipped, an interrupted run is simply started again."""
 
     help = "Migrate the public schema and every tenant. Skips what is unchanged; start it again after any interruption."
+
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Width, canary, dry run."""
@@ -48,6 +51,7 @@ class Command(BaseCommand):
         with CommandProgress(self.stdout, verbosity=options["verbosity"]) as progress:
             progress.show("public schema", 0, 1)
             try:
+                check_database_rights()
                 if has_public_changes():
                     migrate_public()
             except PortalError as error:
