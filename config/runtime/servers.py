@@ -21,6 +21,8 @@ from config.runtime.supervisor import Supervisor
 # Beside the usual ports, so that a server of the machine's own is never in the way.
 POSTGRES_PORT = 54329
 VALKEY_PORT = 63799
+# The first one that can grant a role without its rights, which is what keeps tenants apart (apps/tenancy).
+_OLDEST_POSTGRES = 16
 _DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671, "postgres": 5432, "postgresql": 5432}
 _VALKEY_DATABASES = {"BROKER_URL": 0, "CHANNEL_URL": 1, "CACHE_URL": 2}
 
@@ -165,9 +167,9 @@ def _check_database(url: str) -> None:
         ) from error
     assert row
     role, may_create_roles, may_create_schemas, version = row
-    if version < 150000:
+    if version < _OLDEST_POSTGRES * 10000:
         raise Failure(
-            f"DATABASE_URL names a PostgreSQL {version // 10000}, the portal needs 15 or newer",
+            f"DATABASE_URL names a PostgreSQL {version // 10000}, the portal needs {_OLDEST_POSTGRES} or newer",
             "use a newer server, or unset DATABASE_URL to use the embedded one",
         )
     if not may_create_roles:
