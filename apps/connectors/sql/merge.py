@@ -100,6 +100,20 @@ def prefers_rebuild(difference: Difference, *, staged: int, existing: int, retir
     return difference.changed > 0 and in_place > rebuilt + 20_000
 
 
+def prepare_lookup(session: Session, difference: Difference) -> None:
+    """Tell the planner how many rows are to be touched; few ones are looked up by position, one by one.
+
+    Without it both tables are scanned and hashed again: 3.7 s instead of 0.1 s for 10,000 changes in 1 M rows.
+    """
+    session.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(DIFFERENCE)))
+    touched = difference.new + difference.changed
+    few = touched * 10 < touched + difference.unchanged
+    session.execute(
+        "SELECT set_config('enable_hashjoin', %(on)s, true), set_config('enable_mergejoin', %(on)s, true)",
+        {"on": "off" if few else "on"},
+    )
+
+
 def apply_difference(session: Session, names: Names, load_id: int) -> None:
     """Update the changed rows and insert the new ones, found by `compare`."""
     written = (*names.compared, ROW_ID)
@@ -146,15 +160,17 @@ def keep_others(session: Session, names: Names, columns: list[str]) -> int:
     ).rowcount
 
 
-def close_versions(session: Session, names: Names, changed_at: str, *, missing_too: bool) -> int:
-    """Slowly changing dimension: end the versions that changed; returns how many ended because they are absent."""
+def close_versions(session: Session, names: Names, changed_at: str) -> None:
+    """Slowly changing dimension: end the current versions that `compare` found changed."""
     session.execute(
         sql.SQL("UPDATE {} t SET valid_to = {}, is_current = false FROM {} d WHERE t.ctid = d.existing").format(
             names.table, sql.Literal(changed_at), sql.Identifier(DIFFERENCE)
         )
     )
-    if not missing_too:
-        return 0
+
+
+def close_missing(session: Session, names: Names, changed_at: str) -> int:
+    """Slowly changing dimension: end the current versions whose key is not staged; returns how many."""
     return session.execute(
         sql.SQL(
             "UPDATE {} t SET valid_to = {}, is_current = false "

@@ -265,6 +265,7 @@ class PostgresWriter(Writer):
         else:
             rebuild = False
             deleted = merge.delete_missing(session, self._names) if self.request.retire_missing else 0
+            merge.prepare_lookup(session, difference)
             merge.apply_difference(session, self._names, load_id)
         return WriteResult(
             rows,
@@ -313,7 +314,9 @@ class PostgresWriter(Writer):
         changed_at = self.request.changed_at or now().isoformat()
         datetime.fromisoformat(changed_at)
         difference = merge.compare(session, self._names, rows=rows, current_only=True)
-        deleted = merge.close_versions(session, self._names, changed_at, missing_too=self.request.retire_missing)
+        deleted = merge.close_missing(session, self._names, changed_at) if self.request.retire_missing else 0
+        merge.prepare_lookup(session, difference)
+        merge.close_versions(session, self._names, changed_at)
         merge.insert_versions(session, self._names, load_id, changed_at)
         return WriteResult(
             rows,
