@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,12 +120,6 @@ def hash_files(paths: list[Path], *, salt: str = "") -> str:
             digest.update(f"\0{path}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def remove_build() -> None:
-    """Forget the build and the installed packages."""
-    shutil.rmtree(STATIC_MFE, ignore_errors=True)
-    shutil.rmtree(FRONTEND / "node_modules", ignore_errors=True)
 
 
 def _node_version() -> str:

@@ -118,17 +118,6 @@ class Supervisor:
                 raise self._failure(child, f"{name} did not answer within {timeout_s:.0f} s")
             await asyncio.sleep(0.05)
 
-    def tail(self, name: str) -> str:
-        """The last lines that a program wrote."""
-        return "\n".join(self._children[name].tail)
-
-    async def stop(self, name: str) -> None:
-        """Stop one program and forget it."""
-        child = self._children.get(name)
-        if child:
-            await self._stop(child)
-            self._children.pop(name, None)
-
     async def stop_all(self) -> None:
         """Stop everything: those with the lowest rank first and together, the servers they use last."""
         for child in self._children.values():
