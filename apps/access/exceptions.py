@@ -87,6 +87,13 @@ class AlreadyMember(core.Conflict):
     default_remedy = "Change that member's roles instead."
 
 
+class InvitationOpen(core.Conflict):
+    """That address has an open invitation already."""
+
+    code = "access.invitation_open"
+    default_remedy = "Send the open invitation again, or revoke it first."
+
+
 class InvitationInvalid(core.TerminalError):
     """This invitation is not valid any more."""
 

@@ -14,26 +14,18 @@ from django.db import transaction
 from django.template.loader import render_to_string
 
 from apps.access.contracts import Actor
-from apps.access.exceptions import AlreadyMember, InvitationInvalid, InvitationNotFound
+from apps.access.exceptions import AlreadyMember, InvitationInvalid, InvitationNotFound, InvitationOpen
 from apps.access.models import Invitation, Role, User
 from apps.access.registries import audit_sink
 from apps.access.services.permissions import check_permission
 from apps.access.services.role_grants import resolve_roles
 from apps.core.clock import now
-from apps.core.exceptions import Conflict
 from apps.tenancy.services.addresses import absolute_url
 from apps.tenancy.services.context import current_tenant
 
 __all__ = ["accept_invitation", "create_invitation", "find_open_invitation", "resend_invitation", "revoke_invitation"]
 
 LIFETIME = timedelta(days=7)
-
-
-class InvitationOpen(Conflict):
-    """That address has an open invitation already."""
-
-    code = "access.invitation_open"
-    default_remedy = "Send the open invitation again, or revoke it first."
 
 
 def _hash(token: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import serializers
 
 from apps.tenancy.choices import ProvisioningStatus, TenantStatus
@@ -38,18 +36,12 @@ class TenantSerializer(serializers.ModelSerializer):
 
     status = serializers.ChoiceField(choices=TenantStatus.choices)
     domains = DomainSerializer(many=True)
-    provisioning = serializers.SerializerMethodField()
+    provisioning = ProvisioningSerializer(allow_null=True)
 
     class Meta:
         model = Tenant
         fields = ["id", "slug", "name", "status", "suspended_reason", "domains", "provisioning", "created_at"]
         read_only_fields = fields
-
-    def get_provisioning(self, tenant: Tenant) -> ProvisioningSerializer | None:
-        """Progress, or null for a tenant that was made otherwise."""
-        row = getattr(tenant, "provisioning", None)
-        data: Any = None if row is None else ProvisioningSerializer(row).data
-        return data
 
 
 class TenantInput(serializers.Serializer):
