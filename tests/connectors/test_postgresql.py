@@ -70,6 +70,9 @@ class TestPostgresqlSuite(ConnectorSuite):
     cursor = "updated_at"
     rows = 1000
 
+    def big_entity(self) -> str:
+        return "sales.big"
+
     @pytest.fixture
     def secrets(self) -> Mapping[str, str]:
         return {"password": "let me read"}
