@@ -1,6 +1,6 @@
 import type { JsonSchema } from "@portal/api-client";
 import { expect, test } from "vitest";
-import { defaultsOf, findMistakes, kindOf, labelOf, withoutEmpty } from "../src/form/schema";
+import { defaultsOf, findMistakes, isShown, kindOf, labelOf, withoutEmpty } from "../src/form/schema";
 
 const schema: JsonSchema = {
   type: "object",
@@ -41,4 +41,15 @@ test("kinds and labels come from the schema", () => {
 
 test("empty values are not sent", () => {
   expect(withoutEmpty({ a: "", b: null, c: 0, d: false })).toEqual({ c: 0, d: false });
+});
+
+test("a field that does not matter for the choice made is not asked for", () => {
+  const bucket: JsonSchema = { type: "string", "x-show-when": { location: ["object_store"] } };
+  const form: JsonSchema = { required: ["bucket"], properties: { location: { type: "string" }, bucket } };
+  expect([isShown(bucket, { location: "upload" }), isShown(bucket, { location: "object_store" })]).toEqual([
+    false,
+    true,
+  ]);
+  expect(findMistakes(form, { location: "upload" })).toEqual({});
+  expect(findMistakes(form, { location: "object_store" })).toEqual({ bucket: "This is needed." });
 });

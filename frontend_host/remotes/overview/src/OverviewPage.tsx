@@ -1,4 +1,4 @@
-import type { Connection, Overview, Run } from "@portal/api-client";
+import type { FailingConnection, Overview, RecentRun } from "@portal/api-client";
 import {
   Card,
   type Column,
@@ -112,9 +112,9 @@ function Tile({
   );
 }
 
-function RecentRuns({ runs }: { runs: Run[] }) {
+function RecentRuns({ runs }: { runs: RecentRun[] }) {
   const { locale } = useMfe();
-  const columns: Column<Run>[] = [
+  const columns: Column<RecentRun>[] = [
     { key: "flow", title: "Flow", lead: true, render: (run) => run.flow.name },
     { key: "status", title: "Status", render: (run) => <StatusBadge status={run.status} /> },
     {
@@ -124,7 +124,7 @@ function RecentRuns({ runs }: { runs: Run[] }) {
       render: (run) =>
         run.status === "running" ? (
           <div className="run-progress">
-            <Progress share={run.progress.share} label={`Progress of ${run.flow.name}`} />
+            <Progress share={null} label={`Progress of ${run.flow.name}`} />
             <span className="xs muted">{formatCount(run.progress.rows_read, locale)} read</span>
           </div>
         ) : (
@@ -156,7 +156,7 @@ function RecentRuns({ runs }: { runs: Run[] }) {
   );
 }
 
-function FailingConnections({ connections }: { connections: Connection[] }) {
+function FailingConnections({ connections }: { connections: FailingConnection[] }) {
   if (!connections.length)
     return (
       <Empty icon="check" title="All is well">

@@ -20,7 +20,7 @@ export function PermissionChoice({ all, value, disabled, onChange }: Props) {
     <div className="permissions" role="group" aria-label="Permissions">
       {[...groups].map(([noun, permissions]) => (
         <Fragment key={noun}>
-          <h3>{noun.replace(/^./, (letter) => letter.toUpperCase())}</h3>
+          <h3>{noun === "apikey" ? "API keys" : noun.replace(/^./, (letter) => letter.toUpperCase())}</h3>
           {permissions.map(({ code, description }) => (
             <Checkbox
               key={code}

@@ -28,4 +28,5 @@ export interface JsonSchema {
   "x-secret"?: boolean;
   "x-enum-labels"?: Record<string, string>;
   "x-placeholder"?: string;
+  "x-show-when"?: Record<string, JsonValue[]>;
 }

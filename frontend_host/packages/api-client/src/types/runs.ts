@@ -116,8 +116,16 @@ export interface QuarantineSummary {
   total: number;
 }
 
+/** A run as short as a row of the overview. */
+export type RecentRun = Pick<
+  Run,
+  "id" | "flow" | "environment" | "mode" | "status" | "created_at" | "started_at" | "ended_at" | "duration_ms"
+> & { progress: Pick<Run["progress"], "rows_read" | "rows_accepted" | "rows_quarantined" | "rows_written"> };
+
+export type FailingConnection = Pick<Connection, "id" | "name" | "connector" | "last_check" | "last_checked_at">;
+
 export interface Overview {
   counts: { flows: number; connections: number; runs_24h: number; failed_24h: number; quarantine_open: number };
-  recent_runs: Run[];
-  failing_connections: Connection[];
+  recent_runs: RecentRun[];
+  failing_connections: FailingConnection[];
 }

@@ -17,7 +17,10 @@ interface PageProps {
 /** A page: its heading, its actions and its body. Sets the document's title. */
 export function Page({ title, lead, back, actions, size = "normal", children }: PageProps) {
   const { setTitle } = useMfe();
+  const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => setTitle(title), [setTitle, title]);
+  // A new page is announced, and the next Tab starts at its top; an open modal keeps the focus, as the rest is inert.
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
   return (
     <div className={`page ${size}`}>
       <header className="page-head">
@@ -29,7 +32,7 @@ export function Page({ title, lead, back, actions, size = "normal", children }: 
               </Link>
             </nav>
           )}
-          <h1 className="break" tabIndex={-1}>
+          <h1 ref={heading} className="break" tabIndex={-1}>
             {title}
           </h1>
           {lead && <p>{lead}</p>}

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonSchema, JsonValue } from "@portal/api-client";
 import { Checkbox, Field, type Option, Select, TextArea, TextInput } from "@portal/ui";
 import { useState } from "react";
-import { kindOf, labelOf } from "./schema";
+import { isShown, kindOf, labelOf } from "./schema";
 
 interface SchemaFormProps {
   schema: JsonSchema;
@@ -15,23 +15,25 @@ interface SchemaFormProps {
 export function SchemaForm({ schema, values, errors, onChange, prefix = "" }: SchemaFormProps) {
   return (
     <div className="form-grid">
-      {Object.entries(schema.properties ?? {}).map(([name, property]) => (
-        <SchemaField
-          key={name}
-          name={name}
-          schema={property}
-          path={prefix + name}
-          required={schema.required?.includes(name) ?? false}
-          value={values[name]}
-          errors={errors}
-          onChange={(value) => {
-            const next = { ...values };
-            if (value === undefined) delete next[name];
-            else next[name] = value;
-            onChange(next);
-          }}
-        />
-      ))}
+      {Object.entries(schema.properties ?? {})
+        .filter(([, property]) => isShown(property, values))
+        .map(([name, property]) => (
+          <SchemaField
+            key={name}
+            name={name}
+            schema={property}
+            path={prefix + name}
+            required={schema.required?.includes(name) ?? false}
+            value={values[name]}
+            errors={errors}
+            onChange={(value) => {
+              const next = { ...values };
+              if (value === undefined) delete next[name];
+              else next[name] = value;
+              onChange(next);
+            }}
+          />
+        ))}
     </div>
   );
 }
@@ -85,7 +87,7 @@ function SchemaField({ name, schema, path, required, value, errors, onChange }: 
               <Select
                 {...ids}
                 value={stringOf(value)}
-                options={optionsOf(schema, required)}
+                options={optionsOf(schema)}
                 onChange={(text) => onChange(choiceOf(schema, text))}
               />
             );
@@ -179,17 +181,27 @@ function stringOf(value: JsonValue | undefined): string {
   return value === undefined || value === null ? "" : String(value);
 }
 
-function optionsOf(schema: JsonSchema, required: boolean): Option[] {
+/** Values that cannot be seen, or hardly, in a list. */
+const NAMES_OF_SIGNS: Record<string, string> = {
+  "\t": "Tab",
+  " ": "Space",
+  ",": ", (comma)",
+  ";": "; (semicolon)",
+  "|": "| (bar)",
+  ".": ". (point)",
+};
+
+function optionsOf(schema: JsonSchema): Option[] {
   const options = schema.enum
     ? schema.enum.map((value) => ({
         value: stringOf(value),
-        label: schema["x-enum-labels"]?.[stringOf(value)] ?? (value === null ? "–" : stringOf(value)),
+        label: schema["x-enum-labels"]?.[stringOf(value)] ?? NAMES_OF_SIGNS[stringOf(value)] ?? stringOf(value),
       }))
     : (schema.oneOf ?? []).map((option) => ({
         value: stringOf(option.const),
         label: option.title ?? stringOf(option.const),
       }));
-  return required && schema.default !== undefined
+  return schema.default !== undefined
     ? options
     : [{ value: "", label: "Choose…" }, ...options.filter((option) => option.value !== "")];
 }

@@ -12,6 +12,14 @@ export function kindOf(schema: JsonSchema): string {
   return type ?? (schema.properties ? "object" : "string");
 }
 
+/**
+ * Whether a field matters for the values given: `"x-show-when": {"location": ["object_store"]}` shows it for that
+ * location only. Hidden fields are neither checked nor sent.
+ */
+export function isShown(schema: JsonSchema, values: JsonObject): boolean {
+  return Object.entries(schema["x-show-when"] ?? {}).every(([name, wanted]) => wanted.includes(values[name] ?? null));
+}
+
 /** The defaults of all properties, nested ones too. */
 export function defaultsOf(schema: JsonSchema): JsonObject {
   const values: JsonObject = {};
@@ -26,6 +34,7 @@ export function defaultsOf(schema: JsonSchema): JsonObject {
 export function findMistakes(schema: JsonSchema, values: JsonObject, prefix = ""): Record<string, string> {
   const mistakes: Record<string, string> = {};
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
+    if (!isShown(property, values)) continue;
     const path = prefix + name;
     const value = values[name];
     if (isEmpty(value)) {
