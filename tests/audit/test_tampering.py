@@ -227,6 +227,17 @@ def test_a_deleted_tail_is_noticed_by_the_head(attacker: Attacker) -> None:
     assert Damage.HEAD_MISMATCH in kinds(attacker.verify())
 
 
+def test_a_hole_as_wide_as_the_numbers_go_is_crossed_at_once(attacker: Attacker) -> None:
+    end = last(attacker)
+    attacker.sql("UPDATE audit_entry SET number = 9000000000000000000 WHERE number = %s", end)
+    attacker.sql("UPDATE audit_head SET number = 9000000000000000000")
+
+    report = attacker.verify()
+
+    assert report.entries == end
+    assert Damage.MISSING in kinds(report)
+
+
 def test_a_tail_cut_off_with_its_head_is_noticed_by_the_anchor_only(attacker: Attacker) -> None:
     with tenant_context(attacker.tenant):
         anchor = read_head()

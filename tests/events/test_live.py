@@ -153,17 +153,20 @@ def test_a_burst_about_one_object_is_one_message_with_the_last_facts(
     run(scenario)
 
 
-def test_too_many_changes_become_one_for_each_topic(committed_acme: Any, sign_in: Any, limits: Any) -> None:
-    limits(flush_s=1.0)
+def test_too_many_changes_become_one_for_each_topic(
+    committed_acme: Any, sign_in: Any, limits: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(consumers, "MAX_PENDING", 5)
+    limits(flush_s=2.0)
     key = sign_in(committed_acme)
 
     async def scenario() -> None:
         async with socket("acme.localhost", key, "proberuns", "probeflow:f1") as client:
             layer = get_channel_layer()
-            for number in range(consumers.MAX_PENDING + 1):
+            for number in range(6):
                 message = {"type": "hint", "kind": "proberun", "id": str(number), "facts": {}}
                 await layer.group_send(group_name(committed_acme.id, "proberuns"), message)
-            heard = [await client.receive_json(3) for _ in range(2)]
+            heard = [await client.receive_json(5) for _ in range(2)]
             assert {(item["kind"], item["id"]) for item in heard} == {("proberun", None), ("probeflow", "f1")}
 
     run(scenario)
