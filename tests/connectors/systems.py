@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,7 @@ SELECT i, 'INV-' || lpad(i::text, 6, '0'), i % 50, 'EUR', i * 1.01, i * 1.19, i 
   i % 3 = 0, i / 3.0, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 minute'
 FROM generate_series(1, 1000) i;
 CREATE VIEW sales.open_invoices AS SELECT id, total, updated_at FROM sales.invoices WHERE status = 'open';
-CREATE TABLE sales.big AS SELECT i AS id, repeat('x', 700) AS filler, (i * 1.19)::numeric(18,2) AS total
+CREATE TABLE sales.big WITH (autovacuum_enabled = false) AS SELECT i AS id, repeat('x', 700) AS filler, (i * 1.19)::numeric(18,2) AS total
 FROM generate_series(1, 400000) i;
 CREATE TABLE public.plain (a integer, b text);
 CREATE TABLE public.empty (id integer PRIMARY KEY, updated_at timestamptz);
@@ -71,5 +72,13 @@ def source_database() -> Iterator[dict[str, Any]]:
         }
     finally:
         with psycopg.connect(admin, autocommit=True) as session:
-            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            for attempt in range(20):
+                try:
+                    session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                    break
+                except psycopg.errors.InsufficientPrivilege:
+                    # An autovacuum worker is in it, which only a superuser may end; it leaves by itself.
+                    if attempt == 19:
+                        raise
+                    time.sleep(0.5)
             session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(reader)))

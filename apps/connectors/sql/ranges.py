@@ -101,9 +101,9 @@ def find_watermark(session: Session, described: Described, source: sql.Composabl
         "(SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
         " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND xact_start IS NOT NULL), "
         "(SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()), "
-        # Rows of other users are blank for an account that may not see them.
+        # Rows of other users are blank for an account that may not see them; the server's own workers have no user.
         "NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "            AND backend_type IS NULL), now(), "
+        "            AND usesysid IS NOT NULL AND backend_type IS NULL), now(), "
         "(SELECT coalesce((SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'), 'UTC'))"
     ).fetchone()
     top = session.execute(sql.SQL("SELECT max({}) FROM {} AS t").format(sql.Identifier("t", column), source)).fetchone()
