@@ -25,7 +25,8 @@ SELECT i, 'INV-' || lpad(i::text, 6, '0'), i % 50, 'EUR', i * 1.01, i * 1.19, i 
   i % 3 = 0, i / 3.0, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 minute'
 FROM generate_series(1, 1000) i;
 CREATE VIEW sales.open_invoices AS SELECT id, total, updated_at FROM sales.invoices WHERE status = 'open';
-CREATE TABLE sales.big WITH (autovacuum_enabled = false) AS SELECT i AS id, repeat('x', 700) AS filler, (i * 1.19)::numeric(18,2) AS total
+CREATE TABLE sales.big WITH (autovacuum_enabled = false) AS
+SELECT i AS id, repeat('x', 700) AS filler, (i * 1.19)::numeric(18,2) AS total
 FROM generate_series(1, 400000) i;
 CREATE TABLE public.plain (a integer, b text);
 CREATE TABLE public.empty (id integer PRIMARY KEY, updated_at timestamptz);
