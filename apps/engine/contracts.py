@@ -82,6 +82,7 @@ class StepSpec:
         depends_on: paths that must have succeeded before.
         connections: ids of connections it uses, for the limit per connection.
         retry: policy for transient errors.
+        position: place in the display; None is the place in the plan. Fixed ones need no rewriting as a plan grows.
     """
 
     path: str
@@ -91,6 +92,7 @@ class StepSpec:
     depends_on: tuple[str, ...] = ()
     connections: tuple[UUID, ...] = ()
     retry: RetryPolicy = RetryPolicy()
+    position: int | None = None
 
     @property
     def definition_hash(self) -> str:
@@ -196,6 +198,10 @@ class StepContext(ABC):
             LeaseLost: another worker owns the step.
             RunCancelled: somebody asked to cancel.
         """
+
+    @abstractmethod
+    def check(self) -> None:
+        """As `tick`, without a report: one small read."""
 
     @abstractmethod
     def log(self, level: str, message: str, **facts: Any) -> None:

@@ -17,6 +17,44 @@ from apps.engine.choices import (
 )
 from apps.tenancy.models import TenantManager, TenantModel
 
+# What `advance` writes; everything else of a run or step is fixed when the row is made, or is written by its worker.
+MOVING_FIELDS = [
+    "status",
+    "rows_read",
+    "rows_accepted",
+    "rows_quarantined",
+    "rows_filtered",
+    "rows_written",
+    "bytes",
+    "rows_per_s",
+    "estimate_rows",
+    "write_result",
+    "error",
+    "log_seq",
+    "wake_at",
+    "queue_reason",
+    "started_at",
+    "ended_at",
+    "resumed",
+    "cleaned_at",
+    "updated_at",
+]
+STEP_FIELDS = [
+    "status",
+    "position",
+    "error",
+    "stats",
+    "deliveries",
+    "lease_epoch",
+    "lease_owner",
+    "lease_expires_at",
+    "due_at",
+    "rung_at",
+    "started_at",
+    "ended_at",
+    "updated_at",
+]
+
 
 class Run(TenantModel):
     """One execution of a flow version in an environment, pinned to the definition it was started with."""

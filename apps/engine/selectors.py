@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
-from apps.engine.choices import DONE_STEP_STATUSES, StepStatus
+from apps.engine.choices import StepStatus
 from apps.engine.contracts import RunSummary
 from apps.engine.exceptions import RunNotFound
 from apps.engine.models import LoadState, Run, RunLog, StepResult
@@ -59,18 +58,6 @@ def last_runs(flow_ids: Sequence[UUID]) -> dict[UUID, RunSummary]:
     newest = Run.objects.filter(flow_id__in=flow_ids).order_by("flow_id", "-id").distinct("flow_id")
     rows = newest.values_list("flow_id", "id", "status", "environment__slug", "created_at", "ended_at")
     return {row[0]: RunSummary(*row[1:]) for row in rows}
-
-
-def highest_attempts(run_id: UUID) -> dict[str, int]:
-    """Highest attempt number by path."""
-    rows = StepResult.objects.filter(run_id=run_id).values_list("path").annotate(Max("attempt"))
-    return dict(rows.order_by())
-
-
-def step_outputs(run_id: UUID) -> dict[str, dict[str, Any]]:
-    """Output by path of the steps that are done."""
-    steps = StepResult.objects.filter(run_id=run_id, latest=True, status__in=DONE_STEP_STATUSES)
-    return {path: output or {} for path, output in steps.values_list("path", "output")}
 
 
 def running_without_rows(run_id: UUID, kind: str) -> bool:

@@ -188,12 +188,15 @@ def _measure_portal(bench: Bench, portal: Any, data: Dataset, worker_pid: int) -
         bench.measure("portal: full, CSV", lambda: timed(portal.files, data.csv.name, "full_csv"))
         bench.measure("portal: full, NDJSON", lambda: timed(portal.files, data.ndjson.name, "full_ndjson"))
         bench.measure("portal: full, PostgreSQL", lambda: timed(portal.database, source, "full_pg"))
+        portal.share_source(True)
+        bench.measure("portal: push-down", lambda: timed(portal.database, source, "pushed"))
+        portal.share_source(False)
 
         def upsert(share_sql: str) -> Timing:
             table = portal.table("upsert")
             load(portal, portal.database, source, "upsert", disposition="upsert")
-            portal.execute(f"UPDATE {table} SET note = 'before ' || note WHERE {share_sql}")
-            portal.execute(f"VACUUM ANALYZE {table}")
+            portal.execute(f"UPDATE {table} SET note = 'before ' || note WHERE {share_sql}", as_tenant=True)
+            portal.execute(f"VACUUM ANALYZE {table}", as_tenant=True)
             return timed(portal.database, source, "upsert", "upsert")
 
         bench.measure("portal: upsert, every row changed", lambda: upsert("true"))
@@ -210,7 +213,8 @@ def _measure_portal(bench: Bench, portal: Any, data: Dataset, worker_pid: int) -
 
 def _check(portal: Any, target: str, run: Any, data: Dataset) -> None:
     """A fast wrong answer is no answer."""
-    found = portal.execute(f"SELECT count(*), count(DISTINCT invoice_id) FROM {portal.table(target)}")[0]
+    counts = f"SELECT count(*), count(DISTINCT invoice_id) FROM {portal.table(target)}"
+    found = portal.execute(counts, as_tenant=True)[0]
     assert found == (data.accepted, data.accepted), (found, data.accepted)
     assert (run.rows_read, run.rows_quarantined) == (data.rows, data.rejected), (run.rows_read, run.rows_quarantined)
     from apps.quality.selectors import find_reconciliation
@@ -224,17 +228,11 @@ def _check(portal: Any, target: str, run: Any, data: Dataset) -> None:
 
 def _measure_memory(bench: Bench, portal: Any, folder: Path, log_folder: Path) -> None:
     """The same load at two sizes, each in a new worker."""
-    import shutil
-
-    from django.conf import settings
-
     from tests.bench.portal_path import load
 
     for rows in (bench.arguments.rows, bench.arguments.memory_rows):
         data = _step(bench, f"Generate {rows:,} invoices", lambda rows=rows: make_dataset(folder, rows))
-        place = Path(settings.FILES_ROOT) / str(portal.tenant.id) / data.csv.name
-        if not place.exists():
-            shutil.copyfile(data.csv, place)
+        portal.place(data.csv)
         with (
             celery_worker(log_folder, concurrency=bench.arguments.workers) as worker,
             MemoryWatch(worker.pid) as memory,

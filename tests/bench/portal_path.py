@@ -22,7 +22,7 @@ from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import tenant_context
 from apps.tenancy.services.tenants import provision_tenant
 from tests.bench.data import SOURCE_COLUMNS, Dataset, flow_definition
-from tests.bench.peers import Timing
+from tests.bench.peers import Timing, checkpoint
 
 SYSTEM = Actor.system("bench")
 POLL_S = 0.01
@@ -51,11 +51,25 @@ class Portal:
         """A warehouse table, qualified."""
         return f'"{self.tenant.warehouse_schema}"."{name}"'
 
-    def execute(self, statement: str) -> Any:
-        """One statement as the owner of everything."""
+    def execute(self, statement: str, *, as_tenant: bool = False) -> Any:
+        """One statement with the log-in's rights, or with the tenant's."""
         with psycopg.connect(self.url, autocommit=True) as session:
+            if as_tenant:
+                session.execute(f'SET ROLE "{self.tenant.db_role}"')
             found = session.execute(statement)
             return found.fetchall() if found.description else None
+
+    def place(self, path: Path) -> None:
+        """Put a file where the tenant's file connection finds it."""
+        folder = Path(settings.FILES_ROOT) / str(self.tenant.id) / "folder"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+
+    def share_source(self, shared: bool) -> None:
+        """Let the tenant's role read the source table, which makes the load a push-down, or no longer."""
+        verb, preposition = ("GRANT", "TO") if shared else ("REVOKE", "FROM")
+        self.execute(f'{verb} SELECT ON {SOURCE_TABLE} {preposition} "{self.tenant.db_role}"')
 
 
 def make_portal(url: str, data: Dataset) -> Portal:
@@ -63,11 +77,8 @@ def make_portal(url: str, data: Dataset) -> Portal:
     connection.set_schema_to_public()
     tenant = provision_tenant("bench", "Bench", domains=["bench.localhost"], actor=SYSTEM)
     portal = Portal(tenant, url)
-    folder = Path(settings.FILES_ROOT) / str(tenant.id)
-    folder.mkdir(parents=True, exist_ok=True)
     for path in (data.csv, data.ndjson):
-        if not (folder / path.name).exists():
-            shutil.copyfile(path, folder / path.name)
+        portal.place(path)
     address = connection.settings_dict
     with tenant_context(tenant):
         create_connection(
@@ -104,8 +115,7 @@ def fill_source(portal: Portal, data: Dataset) -> None:
                 while chunk := file.read(1 << 20):
                     copy.write(chunk)
         session.execute(f"VACUUM ANALYZE {SOURCE_TABLE}")
-        session.execute(f"GRANT SELECT ON {SOURCE_TABLE} TO PUBLIC")
-        session.execute("CHECKPOINT")
+        checkpoint(session)
 
 
 def load(
@@ -119,7 +129,8 @@ def load(
     with tenant_context(portal.tenant):
         definition = flow_definition(connection_slug, entity, target, disposition=disposition)
         flow = create_flow(f"Bench {target} {time.monotonic_ns()}", definition=definition, actor=SYSTEM)
-        portal.execute("CHECKPOINT")
+        with psycopg.connect(portal.url, autocommit=True) as session:
+            checkpoint(session)
         started = time.perf_counter()
         run = start_run(StartRequest(flow.pk, "dev", version="draft"), actor=SYSTEM)
         run = wait_for(run)
@@ -148,7 +159,6 @@ def wait_for(run: Run) -> Run:
 def empty_run_overhead_ms(portal: Portal) -> tuple[float, float]:
     """Median and largest time of a run over an empty source, from the request to "succeeded"; the first is warm-up."""
     portal.execute(f"DROP TABLE IF EXISTS bench_empty; CREATE TABLE bench_empty ({SOURCE_COLUMNS})")
-    portal.execute("GRANT SELECT ON bench_empty TO PUBLIC")
     times = []
     with tenant_context(portal.tenant):
         definition = flow_definition(portal.database, "public.bench_empty", "empty", disposition="replace")

@@ -100,6 +100,12 @@ class Load:
     def is_reading(self) -> bool:
         return Run.objects.values_list("rows_read", flat=True).get(pk=self.run.pk) > 0
 
+    def is_delivered(self, times: int) -> bool:
+        """Whether a worker executes the part for the so-many-th time; sweeps on the way."""
+        sweep_tenant()
+        part = StepResult.objects.filter(run=self.run, path="load/part[0]", status=StepStatus.RUNNING)
+        return part.filter(deliveries=times).exists()
+
     def sweep_until_ended(self) -> None:
         """The beat's work, at the pace of the test's short leases."""
 
@@ -256,15 +262,7 @@ def test_step_that_kills_every_worker_is_set_aside_and_can_be_resumed(
     for number in range(3):
         child = start_load_worker(tmp_path, f"victim{number}")
         with contextlib.closing(_Killer(child)):
-            wait_for(
-                lambda n=number: (
-                    sweep_tenant()
-                    or StepResult.objects.filter(
-                        run=load.run, path="load/part[0]", status=StepStatus.RUNNING, deliveries=n + 1
-                    ).exists()
-                ),
-                f"delivery {number + 1}",
-            )
+            wait_for(lambda n=number: load.is_delivered(n + 1), f"delivery {number + 1}")
     time.sleep(LIMITS["lease_s"] + 0.5)
     with running(start_load_worker(tmp_path, "survivor")):
         load.sweep_until_ended()

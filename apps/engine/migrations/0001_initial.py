@@ -9,159 +9,338 @@ import apps.core.ids
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('integrations', '0002_immutable_versions'),
+        ("integrations", "0002_immutable_versions"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('flow_name', models.CharField(max_length=200)),
-                ('version_number', models.PositiveIntegerField(blank=True, null=True)),
-                ('kind', models.CharField(choices=[('load', 'Load'), ('replay', 'Replay of quarantined rows')], default='load', max_length=16)),
-                ('mode', models.CharField(choices=[('full', 'Full'), ('incremental', 'Incremental'), ('partitioned', 'Partitioned')], default='full', max_length=16)),
-                ('trigger', models.CharField(choices=[('manual', 'Manual'), ('api', 'API'), ('retry', 'Retry'), ('replay', 'Replay'), ('schedule', 'Schedule')], default='manual', max_length=16)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('cancelling', 'Cancelling'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=16)),
-                ('definition', models.JSONField()),
-                ('definition_hash', models.CharField(max_length=64)),
-                ('parameters', models.JSONField(blank=True, default=dict)),
-                ('since', models.CharField(blank=True, default='', max_length=64)),
-                ('idempotency_key', models.CharField(blank=True, max_length=200, null=True)),
-                ('request_hash', models.CharField(blank=True, default='', max_length=64)),
-                ('exclusive', models.BooleanField(default=True, help_text='No second active run of this flow and environment.')),
-                ('resumed', models.PositiveIntegerField(default=0)),
-                ('requested_by_kind', models.CharField(default='system', max_length=16)),
-                ('requested_by_id', models.UUIDField(blank=True, null=True)),
-                ('requested_by_name', models.CharField(blank=True, default='', max_length=200)),
-                ('rows_read', models.BigIntegerField(default=0)),
-                ('rows_accepted', models.BigIntegerField(default=0)),
-                ('rows_quarantined', models.BigIntegerField(default=0)),
-                ('rows_filtered', models.BigIntegerField(default=0)),
-                ('rows_written', models.BigIntegerField(default=0)),
-                ('bytes', models.BigIntegerField(default=0)),
-                ('rows_per_s', models.FloatField(default=0)),
-                ('estimate_rows', models.BigIntegerField(blank=True, null=True)),
-                ('write_result', models.JSONField(blank=True, null=True)),
-                ('error', models.JSONField(blank=True, null=True)),
-                ('log_seq', models.BigIntegerField(default=0)),
-                ('wake_at', models.DateTimeField(blank=True, help_text="When the sweeper rings, by the database's clock.", null=True)),
-                ('queue_reason', models.CharField(blank=True, default='', max_length=200)),
-                ('cleaned_at', models.DateTimeField(blank=True, help_text='When what it held outside was released.', null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.environment')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.flow')),
-                ('flow_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.flowversion')),
-                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='engine.run')),
+                (
+                    "id",
+                    models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("flow_name", models.CharField(max_length=200)),
+                ("version_number", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("load", "Load"), ("replay", "Replay of quarantined rows")],
+                        default="load",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("full", "Full"), ("incremental", "Incremental"), ("partitioned", "Partitioned")],
+                        default="full",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("manual", "Manual"),
+                            ("api", "API"),
+                            ("retry", "Retry"),
+                            ("replay", "Replay"),
+                            ("schedule", "Schedule"),
+                        ],
+                        default="manual",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("cancelling", "Cancelling"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                ("definition", models.JSONField()),
+                ("definition_hash", models.CharField(max_length=64)),
+                ("parameters", models.JSONField(blank=True, default=dict)),
+                ("since", models.CharField(blank=True, default="", max_length=64)),
+                ("idempotency_key", models.CharField(blank=True, max_length=200, null=True)),
+                ("request_hash", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "exclusive",
+                    models.BooleanField(default=True, help_text="No second active run of this flow and environment."),
+                ),
+                ("resumed", models.PositiveIntegerField(default=0)),
+                ("requested_by_kind", models.CharField(default="system", max_length=16)),
+                ("requested_by_id", models.UUIDField(blank=True, null=True)),
+                ("requested_by_name", models.CharField(blank=True, default="", max_length=200)),
+                ("rows_read", models.BigIntegerField(default=0)),
+                ("rows_accepted", models.BigIntegerField(default=0)),
+                ("rows_quarantined", models.BigIntegerField(default=0)),
+                ("rows_filtered", models.BigIntegerField(default=0)),
+                ("rows_written", models.BigIntegerField(default=0)),
+                ("bytes", models.BigIntegerField(default=0)),
+                ("rows_per_s", models.FloatField(default=0)),
+                ("estimate_rows", models.BigIntegerField(blank=True, null=True)),
+                ("write_result", models.JSONField(blank=True, null=True)),
+                ("error", models.JSONField(blank=True, null=True)),
+                ("log_seq", models.BigIntegerField(default=0)),
+                (
+                    "wake_at",
+                    models.DateTimeField(
+                        blank=True, help_text="When the sweeper rings, by the database's clock.", null=True
+                    ),
+                ),
+                ("queue_reason", models.CharField(blank=True, default="", max_length=200)),
+                (
+                    "cleaned_at",
+                    models.DateTimeField(blank=True, help_text="When what it held outside was released.", null=True),
+                ),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="integrations.environment"
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="integrations.flow"
+                    ),
+                ),
+                (
+                    "flow_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="integrations.flowversion",
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="engine.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LoadState',
+            name="LoadState",
             fields=[
-                ('id', models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('entity', models.CharField(max_length=400)),
-                ('cursor', models.JSONField(blank=True, help_text='{column, type, value}: highest value loaded.', null=True)),
-                ('position', models.JSONField(blank=True, help_text="The source's own position (snapshot, page token).", null=True)),
-                ('source_fields', models.JSONField(default=list, help_text='Columns and types seen by the last load, for drift.')),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.environment')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.flow')),
-                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='engine.run')),
+                (
+                    "id",
+                    models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("entity", models.CharField(max_length=400)),
+                (
+                    "cursor",
+                    models.JSONField(blank=True, help_text="{column, type, value}: highest value loaded.", null=True),
+                ),
+                (
+                    "position",
+                    models.JSONField(
+                        blank=True, help_text="The source's own position (snapshot, page token).", null=True
+                    ),
+                ),
+                (
+                    "source_fields",
+                    models.JSONField(default=list, help_text="Columns and types seen by the last load, for drift."),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="integrations.environment"
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="integrations.flow"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="engine.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RunLog',
+            name="RunLog",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('level', models.CharField(choices=[('debug', 'Debug'), ('info', 'Info'), ('warning', 'Warning'), ('error', 'Error')], default='info', max_length=8)),
-                ('message', models.TextField()),
-                ('facts', models.JSONField(blank=True, default=dict)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='engine.run')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField()),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[("debug", "Debug"), ("info", "Info"), ("warning", "Warning"), ("error", "Error")],
+                        default="info",
+                        max_length=8,
+                    ),
+                ),
+                ("message", models.TextField()),
+                ("facts", models.JSONField(blank=True, default=dict)),
+                (
+                    "run",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="engine.run"),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='StepResult',
+            name="StepResult",
             fields=[
-                ('id', models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('path', models.CharField(max_length=300)),
-                ('attempt', models.PositiveIntegerField(default=1)),
-                ('latest', models.BooleanField(default=True)),
-                ('position', models.PositiveIntegerField(default=0)),
-                ('kind', models.CharField(max_length=64)),
-                ('name', models.CharField(max_length=200)),
-                ('definition_hash', models.CharField(max_length=64)),
-                ('config', models.JSONField(default=dict)),
-                ('connections', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), blank=True, default=list, size=None)),
-                ('status', models.CharField(choices=[('waiting', 'Waiting for earlier steps'), ('ready', 'Ready to be claimed'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped')], default='waiting', max_length=16)),
-                ('output', models.JSONField(blank=True, null=True)),
-                ('error', models.JSONField(blank=True, null=True)),
-                ('stats', models.JSONField(default=dict)),
-                ('detail', models.CharField(blank=True, default='', max_length=300)),
-                ('deliveries', models.PositiveIntegerField(default=0)),
-                ('lease_epoch', models.BigIntegerField(default=0, help_text='Fencing number: rises with every claim.')),
-                ('lease_owner', models.CharField(blank=True, default='', max_length=120)),
-                ('lease_expires_at', models.DateTimeField(blank=True, null=True)),
-                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='Not to be claimed before (retry delay, timer).')),
-                ('rung_at', models.DateTimeField(blank=True, help_text='When a worker was last called for it.', null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='engine.run')),
+                (
+                    "id",
+                    models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("path", models.CharField(max_length=300)),
+                ("attempt", models.PositiveIntegerField(default=1)),
+                ("latest", models.BooleanField(default=True)),
+                ("position", models.PositiveIntegerField(default=0)),
+                ("kind", models.CharField(max_length=64)),
+                ("name", models.CharField(max_length=200)),
+                ("definition_hash", models.CharField(max_length=64)),
+                ("config", models.JSONField(default=dict)),
+                (
+                    "connections",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting for earlier steps"),
+                            ("ready", "Ready to be claimed"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="waiting",
+                        max_length=16,
+                    ),
+                ),
+                ("output", models.JSONField(blank=True, null=True)),
+                ("error", models.JSONField(blank=True, null=True)),
+                ("stats", models.JSONField(default=dict)),
+                ("detail", models.CharField(blank=True, default="", max_length=300)),
+                ("deliveries", models.PositiveIntegerField(default=0)),
+                ("lease_epoch", models.BigIntegerField(default=0, help_text="Fencing number: rises with every claim.")),
+                ("lease_owner", models.CharField(blank=True, default="", max_length=120)),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="Not to be claimed before (retry delay, timer).",
+                    ),
+                ),
+                (
+                    "rung_at",
+                    models.DateTimeField(blank=True, help_text="When a worker was last called for it.", null=True),
+                ),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="steps", to="engine.run"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['flow', '-id'], name='engine_run_flow'),
+            model_name="run",
+            index=models.Index(fields=["flow", "-id"], name="engine_run_flow"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['status', '-id'], name='engine_run_status'),
+            model_name="run",
+            index=models.Index(fields=["status", "-id"], name="engine_run_status"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status__in', ['queued', 'running', 'cancelling'])), fields=['wake_at'], name='engine_run_wake'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status__in", ["queued", "running", "cancelling"])),
+                fields=["wake_at"],
+                name="engine_run_wake",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('exclusive', True), ('status__in', ['queued', 'running', 'cancelling'])), fields=('flow', 'environment'), name='engine_one_active_run'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("exclusive", True), ("status__in", ["queued", "running", "cancelling"])),
+                fields=("flow", "environment"),
+                name="engine_one_active_run",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(fields=('idempotency_key',), name='engine_run_idempotency_key'),
+            model_name="run",
+            constraint=models.UniqueConstraint(fields=("idempotency_key",), name="engine_run_idempotency_key"),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'])), name='engine_run_status_known'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["queued", "running", "cancelling", "succeeded", "failed", "cancelled"])
+                ),
+                name="engine_run_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='loadstate',
-            constraint=models.UniqueConstraint(fields=('flow', 'environment', 'entity'), name='engine_load_state_key'),
+            model_name="loadstate",
+            constraint=models.UniqueConstraint(fields=("flow", "environment", "entity"), name="engine_load_state_key"),
         ),
         migrations.AddConstraint(
-            model_name='runlog',
-            constraint=models.UniqueConstraint(fields=('run', 'seq'), name='engine_run_log_seq'),
+            model_name="runlog",
+            constraint=models.UniqueConstraint(fields=("run", "seq"), name="engine_run_log_seq"),
         ),
         migrations.AddIndex(
-            model_name='stepresult',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['lease_expires_at'], name='engine_step_leases'),
+            model_name="stepresult",
+            index=models.Index(
+                condition=models.Q(("status", "running")), fields=["lease_expires_at"], name="engine_step_leases"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stepresult',
-            constraint=models.UniqueConstraint(fields=('run', 'path', 'attempt'), name='engine_step_attempt'),
+            model_name="stepresult",
+            constraint=models.UniqueConstraint(fields=("run", "path", "attempt"), name="engine_step_attempt"),
         ),
         migrations.AddConstraint(
-            model_name='stepresult',
-            constraint=models.UniqueConstraint(condition=models.Q(('latest', True)), fields=('run', 'path'), name='engine_step_latest'),
+            model_name="stepresult",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("latest", True)), fields=("run", "path"), name="engine_step_latest"
+            ),
         ),
     ]

@@ -17,35 +17,12 @@ from apps.engine import events
 from apps.engine.choices import DONE_STEP_STATUSES, ENDED_RUN_STATUSES, RunStatus, StepStatus
 from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
 from apps.engine.exceptions import DefinitionMismatch, RunNotFound, StepPoisoned
-from apps.engine.models import Run, StepResult
+from apps.engine.models import MOVING_FIELDS, STEP_FIELDS, Run, StepResult
 from apps.engine.registries import programs
-from apps.engine.selectors import highest_attempts
 from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
 from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
-
-MOVING_FIELDS = [
-    "status",
-    "rows_read",
-    "rows_accepted",
-    "rows_quarantined",
-    "rows_filtered",
-    "rows_written",
-    "bytes",
-    "rows_per_s",
-    "estimate_rows",
-    "write_result",
-    "error",
-    "log_seq",
-    "wake_at",
-    "queue_reason",
-    "started_at",
-    "ended_at",
-    "resumed",
-    "cleaned_at",
-    "updated_at",
-]
 
 
 @dataclass(frozen=True)
@@ -135,8 +112,13 @@ class _Visit:
         self.now = now
         self.limits = engine_limits()
         self.before = run.status
-        self.steps = list(StepResult.objects.filter(run=run, latest=True).order_by("position", "path"))
+        attempts = list(StepResult.objects.filter(run=run).order_by("position", "path", "attempt"))
+        self.steps = [step for step in attempts if step.latest]
+        self.attempts = {step.path: step.attempt for step in attempts}
         self.by_path = {step.path: step for step in self.steps}
+        self.changed: dict[UUID, StepResult] = {}
+        self.fresh: list[StepResult] = []
+        self.busy: set[UUID] | None = None
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -210,7 +192,7 @@ class _Visit:
             if step.status in (StepStatus.WAITING, StepStatus.READY):
                 step.status = StepStatus.CANCELLED
                 step.ended_at = self.now
-                step.save(update_fields=["status", "ended_at", "updated_at"])
+                self.changed[step.pk] = step
         if not self._running():
             self._end(RunStatus.CANCELLED, events.RUN_CANCELLED)
             self.lines.append(("warning", "Run cancelled. The target was left as it was before the run.", {}))
@@ -242,7 +224,7 @@ class _Visit:
             # Raising the number here already fences off the silent worker, before anybody else claims.
             step.lease_epoch += 1
             step.lease_expires_at = None
-            step.save()
+            self.changed[step.pk] = step
 
     def _running(self) -> list[StepResult]:
         return [step for step in self.steps if step.status == StepStatus.RUNNING]
@@ -260,13 +242,12 @@ class _Visit:
     def _grow_plan(self) -> None:
         specs = self.plan()
         self.specs = {spec.path: spec for spec in specs}
-        missing = [spec.path for spec in specs if spec.path not in self.by_path]
-        attempts = highest_attempts(self.run.pk) if missing else {}
         fresh = []
-        for position, spec in enumerate(specs):
+        for place, spec in enumerate(specs):
+            position = place if spec.position is None else spec.position
             known = self.by_path.get(spec.path)
             if known is None:
-                fresh.append(_new_step(self.run, spec, position, attempts.get(spec.path, 0) + 1))
+                fresh.append(_new_step(self.run, spec, position, self.attempts.get(spec.path, 0) + 1))
             elif (known.kind, known.name, known.definition_hash) != (spec.kind, spec.name, spec.definition_hash):
                 raise DefinitionMismatch(
                     f"Step {spec.path} was stored as {known.name!r} with another definition than the flow has now.",
@@ -275,9 +256,9 @@ class _Visit:
                 )
             elif known.position != position:
                 known.position = position
-                known.save(update_fields=["position", "updated_at"])
+                self.changed[known.pk] = known
         if fresh:
-            StepResult.objects.bulk_create(fresh)
+            self.fresh += fresh
             self.steps = sorted([*self.steps, *fresh], key=lambda step: (step.position, step.path))
             self.by_path = {step.path: step for step in self.steps}
 
@@ -287,7 +268,7 @@ class _Visit:
             spec = self.specs.get(step.path)
             if step.status == StepStatus.WAITING and spec is not None and set(spec.depends_on) <= done:
                 step.status, step.due_at, step.rung_at = StepStatus.READY, self.now, None
-                step.save(update_fields=["status", "due_at", "rung_at", "updated_at"])
+                self.changed[step.pk] = step
 
     # -- work ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +276,9 @@ class _Visit:
         if self.run.status != RunStatus.RUNNING:
             return []
         ready = [step for step in self.steps if step.status == StepStatus.READY and step.due_at <= self.now]
-        busy = find_busy_connections({id_ for step in ready for id_ in step.connections})
+        if self.busy is None:
+            self.busy = find_busy_connections({id_ for step in ready for id_ in step.connections})
+        busy = self.busy
         return [step for step in ready if not busy & set(step.connections)]
 
     def claim(self, owner: str, prefer: UUID | None) -> ClaimedStep | None:
@@ -311,7 +294,9 @@ class _Visit:
         step.deliveries += 1
         step.started_at = step.started_at or self.now
         step.stats = {}
-        step.save()
+        self.changed[step.pk] = step
+        self.busy = None  # the claim itself may have filled a connection
+        self._write_steps()
         return ClaimedStep(step=step, run=to_facts(self.run), outputs=self.outputs(), lease_until=step.lease_expires_at)
 
     def schedule(self) -> None:
@@ -345,10 +330,21 @@ class _Visit:
 
     def _mark_rung(self, step: StepResult) -> None:
         step.rung_at = self.now
-        StepResult.objects.filter(pk=step.pk).update(rung_at=self.now)
+        self.changed[step.pk] = step
+
+    def _write_steps(self) -> None:
+        """New steps in one statement, changed ones in one statement each; a new step is written with its changes."""
+        if self.fresh:
+            StepResult.objects.bulk_create(self.fresh)
+        written = {step.pk for step in self.fresh}
+        for step in self.changed.values():
+            if step.pk not in written:
+                step.save(update_fields=STEP_FIELDS)
+        self.fresh, self.changed = [], {}
 
     def save(self) -> None:
         """Write the run and its log lines; hint browsers when something shown has changed."""
+        self._write_steps()
         if self.lines:
             write_lines(self.run, self.lines)
         self.run.save(update_fields=MOVING_FIELDS)

@@ -14,6 +14,7 @@ from apps.core.ids import uuid7
 from apps.engine.choices import RunKind, RunMode, RunTrigger, StepStatus
 from apps.engine.exceptions import ReplayNotPossible
 from apps.engine.models import Run, StepResult
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.plans import OPEN
 from apps.engine.services.runs import launch_run
 from apps.integrations.contracts import FlowDefinition
@@ -91,7 +92,7 @@ def _pin(selection: ReplaySelection, origin: list[dict[str, Any]]) -> _Pinned:
     last = _loads_of(selection).first()
     if last is None:
         raise ReplayNotPossible("The flow is neither deployed here nor was it ever run.", rows=len(origin))
-    return _Pinned(FlowDefinition.from_json(last.definition), last.flow_version_id, last.version_number)
+    return _Pinned(parse_definition(last.definition), last.flow_version_id, last.version_number)
 
 
 def _find_origin(selection: ReplaySelection) -> list[dict[str, Any]]:

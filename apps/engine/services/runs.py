@@ -26,6 +26,7 @@ from apps.engine.exceptions import (
 from apps.engine.models import Run, StepResult
 from apps.engine.selectors import get_run
 from apps.engine.services.advancing import advance_locked, lock_run
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.executing import next_attempt
 from apps.engine.services.journal import hint_run, write_lines
 from apps.engine.services.limits import engine_limits
@@ -263,7 +264,7 @@ def _pin(request: StartRequest) -> _Pinned:
     if request.version == DRAFT:
         if environment.slug != DRAFT_ENVIRONMENT:
             raise DraftNotHere(field="version", value=request.version)
-        return _Pinned(FlowDefinition.from_json(flow.draft), flow.name, environment.id, None, None)
+        return _Pinned(parse_definition(flow.draft), flow.name, environment.id, None, None)
     if isinstance(request.version, int):
         version = get_version(request.flow_id, request.version)
     else:

@@ -96,6 +96,15 @@ class RunningStep(StepContext):
         if status is None or status[0] != RunStatus.RUNNING:
             raise RunCancelled()
 
+    def check(self) -> None:
+        """See `StepContext.check`."""
+        status = self._mine().values_list("run__status", flat=True).first()
+        if status is None:
+            self.lost = True
+            raise LeaseLost()
+        if status != RunStatus.RUNNING:
+            raise RunCancelled()
+
     def log(self, level: str, message: str, **facts: Any) -> None:
         """See `StepContext.log`. Written with the next progress report or the outcome."""
         self._lines.append((level, message, facts))

@@ -8,10 +8,10 @@ from typing import Any
 from apps.engine.choices import RunKind
 from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.models import LoadState
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.cursors import compare
 from apps.engine.services.loads.plans import OPEN, LoadPlan
 from apps.engine.services.loads.results import collect_parts
-from apps.integrations.contracts import FlowDefinition
 
 
 class CheckpointLoad(StepType):
@@ -36,7 +36,7 @@ def next_cursor(context: StepContext, plan: LoadPlan) -> dict[str, Any] | None:
     cursor = dict(plan.next_cursor)
     if cursor.get("guarded"):
         return cursor
-    results = collect_parts(plan, FlowDefinition.from_json(context.run.definition), context.outputs)
+    results = collect_parts(plan, parse_definition(context.run.definition), context.outputs)
     for value in results.cursors:
         if cursor.get("value") is None or compare(value, str(cursor["value"]), str(cursor["type"])) > 0:
             cursor["value"] = value

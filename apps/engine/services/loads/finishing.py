@@ -12,6 +12,7 @@ from apps.connectors.contracts import ROW_ID, WriteResult
 from apps.engine.choices import RunKind
 from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.exceptions import CountsDiffer, EmptyExtract, TooManyRejects
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.connections import use_writer
 from apps.engine.services.loads.lineage import position_of
 from apps.engine.services.loads.mapping import ControlMeter, target_meter
@@ -34,12 +35,12 @@ class FinishLoad(StepType):
     def execute(self, context: StepContext) -> StepOutcome:
         """Merge or swap. The target's own marker makes a repetition return the first result."""
         plan = LoadPlan.from_json(context.outputs[OPEN]["plan"])
-        definition = FlowDefinition.from_json(context.run.definition)
+        definition = parse_definition(context.run.definition)
         results = collect_parts(plan, definition, context.outputs)
         ensure_loadable(context, plan, definition, results)
         writer = use_writer(context, plan)
         totals = staged_totals(writer, plan, definition, results)
-        context.tick(force=True)  # the last moment to notice a cancellation or a lost lease
+        context.check()  # the last moment to notice a cancellation or a lost lease
         duplicates, duplicate_totals = quarantine_duplicates(context, plan, definition, writer, results)
         result: WriteResult = writer.finish(results.staged, allow_empty=plan.allow_empty, marker=str(context.run.id))
         # The parts have counted these rows as accepted and staged.

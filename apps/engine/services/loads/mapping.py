@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from apps.engine.contracts import RunFacts
+from apps.engine.contracts import RunFacts, StepContext
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.controls import TotalsMeter
 from apps.expressions.contracts import CompiledSelect, CompileRequest, MappedBatch, MappedField, Schema
@@ -47,6 +47,13 @@ def open_mapper(request: CompileRequest, compiled: CompiledSelect | None = None)
     """A mapper within the engine's limits of memory and threads."""
     limits = engine_limits()
     return BatchMapper(request, memory_mb=limits.memory_mb, threads=limits.threads, compiled=compiled)
+
+
+def use_mapping(context: StepContext, definition: FlowDefinition, schema: Schema) -> FlowMapping:
+    """The compiled mapping, compiled once per visit and schema."""
+    key = repr(schema)
+    found: FlowMapping = context.resources.get("mapping", key, lambda: compile_mapping(context.run, definition, schema))
+    return found
 
 
 def compile_mapping(run: RunFacts, definition: FlowDefinition, schema: Schema) -> FlowMapping:

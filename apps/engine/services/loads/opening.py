@@ -14,11 +14,12 @@ from apps.connectors.exceptions import ColumnGone
 from apps.engine.choices import RunKind, RunMode
 from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.selectors import find_load_state, running_without_rows
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.connections import use_connector
 from apps.engine.services.loads.controls import source_controls
 from apps.engine.services.loads.cursors import CursorDecision, decide_cursor
-from apps.engine.services.loads.mapping import FlowMapping, compile_mapping
+from apps.engine.services.loads.mapping import FlowMapping, use_mapping
 from apps.engine.services.loads.plans import LoadPlan
 from apps.engine.services.loads.pushdown import find_obstacle
 from apps.expressions.contracts import Field, Schema
@@ -42,7 +43,7 @@ class OpenLoad(StepType):
 
     def execute(self, context: StepContext) -> StepOutcome:
         """Decide the plan; its JSON is the step's output."""
-        definition = FlowDefinition.from_json(context.run.definition)
+        definition = parse_definition(context.run.definition)
         if context.run.kind == RunKind.REPLAY:
             return plan_replay(context, definition)
         return plan_load(context, definition)
@@ -58,7 +59,7 @@ def plan_load(context: StepContext, definition: FlowDefinition) -> StepOutcome:
     entity = source.describe(definition.source.entity)
     drift = _compare_contract(context, definition, entity)
     visible = _visible_schema(entity, drift)
-    mapping = compile_mapping(run, definition, visible)
+    mapping = use_mapping(context, definition, visible)
     columns = _columns_to_read(entity, drift, mapping, definition)
     cursor = _decide_cursor(context, definition, source, entity)
     snapshot = _open_snapshot(context, source, definition, source_id)
@@ -104,7 +105,7 @@ def plan_replay(context: StepContext, definition: FlowDefinition) -> StepOutcome
     target_id = resolve_binding(run.environment_id, definition.target.connection)
     use_connector(context, target_id, "write")
     fields = [Field(item["name"], item["type"], True) for item in run.parameters["source_fields"]]
-    mapping = compile_mapping(run, definition, Schema(tuple(fields)))
+    mapping = use_mapping(context, definition, Schema(tuple(fields)))
     disposition = definition.target.disposition
     if disposition == Disposition.REPLACE:
         # The rows join what the load has put there; replacing it by them would empty the target.

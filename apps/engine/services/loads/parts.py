@@ -14,12 +14,13 @@ from apps.connectors.contracts import ROW_ID, ReadRequest, RejectedRecord, Stage
 from apps.connectors.exceptions import SnapshotGone
 from apps.engine.choices import RunKind
 from apps.engine.contracts import StepContext, StepOutcome, StepType
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.connections import use_connector, use_writer
 from apps.engine.services.loads.cursors import highest_of
 from apps.engine.services.loads.drift import DriftFilter
 from apps.engine.services.loads.lineage import add_row_ids
-from apps.engine.services.loads.mapping import ControlMeter, FlowMapping, compile_mapping, source_meter
+from apps.engine.services.loads.mapping import ControlMeter, FlowMapping, source_meter, use_mapping
 from apps.engine.services.loads.pipelines import Piece, Pipeline
 from apps.engine.services.loads.plans import OPEN, PART_SHIFT, LoadPlan
 from apps.engine.services.loads.rejects import RejectEncoder, forget_rejected, keep_rejected
@@ -39,10 +40,10 @@ class LoadPart(StepType):
     def execute(self, context: StepContext) -> StepOutcome:
         """Stage the partition under a name of this execution alone, so that a zombie's rows are never used."""
         plan = LoadPlan.from_json(context.outputs[OPEN]["plan"])
-        definition = FlowDefinition.from_json(context.run.definition)
+        definition = parse_definition(context.run.definition)
         index = int(context.config["index"])
         forget_rejected(context)
-        mapping = compile_mapping(context.run, definition, plan.source_schema)
+        mapping = use_mapping(context, definition, plan.source_schema)
         writer = use_writer(context, plan)
         work = PartWork(context, plan, mapping, definition, index)
         try:
@@ -50,7 +51,6 @@ class LoadPart(StepType):
         finally:
             work.close()
         context.stats.rows_written = staged.rows
-        context.tick(force=True)
         return StepOutcome(
             output={
                 "staged": staged.to_json(),

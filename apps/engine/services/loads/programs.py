@@ -13,6 +13,7 @@ from apps.engine.services.loads.plans import CHECKPOINT, FINISH, OPEN, PUSHDOWN,
 from apps.quality.services.quarantine import release_replayed
 
 PARTS = "load/part["
+LAST = 1_000_000  # behind any number of parts
 LOAD_RETRY = RetryPolicy(max_attempts=4, base_s=1.0, cap_s=30.0)
 
 
@@ -71,9 +72,9 @@ class LoadProgram(Program):
 
     def _closing(self, depends_on: tuple[str, ...], connections: tuple[UUID, ...]) -> list[StepSpec]:
         return [
-            StepSpec(FINISH, "load.finish", "Bring into the target", {}, depends_on, connections, LOAD_RETRY),
-            StepSpec(RECONCILE, "load.reconcile", "Reconcile", {}, (FINISH,), connections, LOAD_RETRY),
-            StepSpec(CHECKPOINT, "load.checkpoint", "Remember the position", {}, (RECONCILE,), (), NO_RETRY),
+            StepSpec(FINISH, "load.finish", "Bring into the target", {}, depends_on, connections, LOAD_RETRY, LAST),
+            StepSpec(RECONCILE, "load.reconcile", "Reconcile", {}, (FINISH,), connections, LOAD_RETRY, LAST + 1),
+            StepSpec(CHECKPOINT, "load.checkpoint", "Remember the position", {}, (RECONCILE,), (), NO_RETRY, LAST + 2),
         ]
 
     def restarts(self, path: str, error_code: str) -> tuple[str, ...]:

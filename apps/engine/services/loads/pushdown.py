@@ -20,9 +20,10 @@ from apps.connectors.contracts import ROW_ID, EntitySchema, StagedPart
 from apps.core.exceptions import PortalError
 from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.exceptions import CountsDiffer
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.connections import use_connector, use_writer
 from apps.engine.services.loads.controls import COUNT
-from apps.engine.services.loads.mapping import FlowMapping, compile_mapping, source_meter
+from apps.engine.services.loads.mapping import FlowMapping, source_meter, use_mapping
 from apps.engine.services.loads.plans import OPEN, LoadPlan
 from apps.engine.services.loads.rejects import forget_rejected, keep_rejected
 from apps.expressions.exceptions import NotPushable
@@ -92,13 +93,13 @@ class PushdownLoad(StepType):
     def execute(self, context: StepContext) -> StepOutcome:
         """Stage accepted rows and fetch rejected ones, both in the database, in one snapshot."""
         plan = LoadPlan.from_json(context.outputs[OPEN]["plan"])
-        definition = FlowDefinition.from_json(context.run.definition)
+        definition = parse_definition(context.run.definition)
         forget_rejected(context)
         assert plan.source_connection is not None
         source = use_connector(context, plan.source_connection, "read")
         target = use_connector(context, plan.target_connection, "write")
         entity = source.describe(plan.source_entity)
-        mapping = compile_mapping(context.run, definition, plan.source_schema)
+        mapping = use_mapping(context, definition, plan.source_schema)
         pushed = transpile_select(mapping.request)
         relation = _relation(plan, entity, source)
         staging = _Staging(use_writer(context, plan), pushed.over(relation, pushed.accepted_sql), context, plan)
@@ -213,7 +214,6 @@ def _outcome(
     stats = context.stats
     stats.rows_read, stats.rows_accepted, stats.rows_written = read, staged.rows, staged.rows
     stats.rows_quarantined, stats.rows_filtered = rejected.count, filtered
-    context.tick(force=True)
     return StepOutcome(
         output={
             "staged": staged.to_json(),

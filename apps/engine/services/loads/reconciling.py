@@ -10,6 +10,7 @@ from uuid import UUID
 from apps.connectors.contracts import WriteResult
 from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.models import Run
+from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.connections import use_connector
 from apps.engine.services.loads.controls import COUNT, merge_totals, to_decimals
 from apps.engine.services.loads.plans import FINISH, OPEN, LoadPlan
@@ -28,7 +29,7 @@ class ReconcileLoad(StepType):
     def execute(self, context: StepContext) -> StepOutcome:
         """Compute both sides, then record the verdict in the transaction that records this step."""
         plan = LoadPlan.from_json(context.outputs[OPEN]["plan"])
-        definition = FlowDefinition.from_json(context.run.definition)
+        definition = parse_definition(context.run.definition)
         results = collect_parts(plan, definition, context.outputs)
         given = build_input(context, plan, definition, results)
         verdict = compute_verdict(given)
