@@ -15,10 +15,12 @@ SHARED_PROCESSORS = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+# A plain traceback: the pretty one prints every frame's variables, secrets among them, and takes seconds for it.
 RENDERER = (
-    structlog.processors.JSONRenderer() if env.LOG_FORMAT == "json" else structlog.dev.ConsoleRenderer(pad_event_to=0)
+    structlog.processors.JSONRenderer()
+    if env.LOG_FORMAT == "json"
+    else structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
 )
-
 
 
 def scrub(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
