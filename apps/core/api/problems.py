@@ -76,10 +76,10 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
             )
     elif isinstance(exc, drf.APIException):
         document = _from_drf(exc, instance)
-        if getattr(exc, "auth_header", None):
-            headers["WWW-Authenticate"] = exc.auth_header
-        if getattr(exc, "wait", None):
-            headers["Retry-After"] = str(int(exc.wait))
+        if auth_header := getattr(exc, "auth_header", None):
+            headers["WWW-Authenticate"] = auth_header
+        if wait_s := getattr(exc, "wait", None):
+            headers["Retry-After"] = str(int(wait_s))
     else:
         return None
     if connection.in_atomic_block:

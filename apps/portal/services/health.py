@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
+from apps.tenancy.services.context import public_context
+
 PROBE_TIMEOUT_S = 2
 
 
@@ -44,8 +46,7 @@ def _timed(check: Callable[[], None]) -> dict[str, object]:
 
 
 def _check_database() -> None:
-    connection.set_schema_to_public()
-    with connection.cursor() as cursor:
+    with public_context(), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
