@@ -226,6 +226,18 @@ def test_an_empty_extract_changes_nothing_unless_allowed(
     assert content(warehouse, entity) == []
 
 
+@pytest.mark.parametrize("disposition", [Disposition.UPSERT, Disposition.APPEND, Disposition.SCD2])
+def test_an_increment_without_rows_is_a_finished_load(
+    warehouse: ConnectorBase, entity: str, disposition: Disposition
+) -> None:
+    load(warehouse, request(entity, disposition), batch(rows_of(3)))
+    wanted = request(entity, disposition)
+    result = load(warehouse, wanted)
+    assert (result.rows, result.inserted, result.deleted, result.facts["how"]) == (0, 0, 0, "nothing")
+    assert load(warehouse, wanted).already_done
+    assert len(content(warehouse, entity)) == 3
+
+
 def test_finishing_twice_returns_the_first_result(warehouse: ConnectorBase, entity: str) -> None:
     writer = warehouse.open_writer(request(entity, Disposition.APPEND, keys=()))
     part = writer.stage([batch(rows_of(5))], part="p0")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from django.core.exceptions import ImproperlyConfigured
 
 from apps.core.services import egress
 
@@ -163,6 +164,13 @@ def test_allow_list(settings: Any, item: str, host: str, port: int, allowed: boo
     else:
         with pytest.raises(egress.EgressDenied):
             egress.resolve_target(host, port)
+
+
+@pytest.mark.parametrize("item", ["10.0.0.0/8", "db.internal", ":5432", "10.0.0.1:", "10.0.0.1:http"])
+def test_a_malformed_allowance_is_named(settings: Any, item: str) -> None:
+    settings.EGRESS_ALLOW_PRIVATE = [item]
+    with pytest.raises(ImproperlyConfigured, match="EGRESS_ALLOW_PRIVATE"):
+        egress.resolve_target("10.0.0.1", 5432)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -74,7 +74,8 @@ class Endpoint:
             "password": self.password,
             "hostaddr": self.hostaddr,
             "sslmode": self.tls_mode,
-            "sslrootcert": self.tls_root_certificate,
+            # Without an authority of its own, a verified connection trusts the system's.
+            "sslrootcert": self.tls_root_certificate or ("system" if self.tls_mode == "verify-full" else ""),
             "application_name": self.application,
             "connect_timeout": max(2, round(self.connect_timeout_s)),
             "keepalives_idle": 30,
@@ -103,12 +104,8 @@ class Endpoint:
         Raises:
             CredentialsRefused, EntityGone, TlsFailed, SystemUnavailable: said with a remedy.
         """
-        if self.tls_mode.startswith("verify") and not self.tls_root_certificate:
-            conninfo = make_conninfo(self.conninfo, sslrootcert="system")
-        else:
-            conninfo = self.conninfo
         try:
-            connection = psycopg.connect(conninfo, autocommit=True)
+            connection = psycopg.connect(self.conninfo, autocommit=True)
         except psycopg.ProgrammingError as error:
             raise TlsFailed(f"The TLS settings were refused: {error}", field="tls_mode") from None
         except psycopg.Error as error:

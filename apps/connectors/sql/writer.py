@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -152,11 +153,11 @@ class PostgresWriter(Writer):
             )
         target = find_table(session, self._schema, self._table)
         check_writable(target, request.entity)
+        nothing_to_do = rows == 0 and target is not None and not request.retire_missing
+        if nothing_to_do and request.disposition != Disposition.REPLACE:
+            return self._record(session, WriteResult(rows=0, facts={"how": "nothing"}), marker)
         columns = self._staged_columns(session, parts, target, rows)
-        row = session.execute(
-            "SELECT nextval(pg_get_serial_sequence(%s, 'load_id'))", (self._quoted("_aip_loads"),)
-        ).fetchone()
-        load_id = int(row[0]) if row else 0
+        load_id = self._next_load_id(session)
         duplicates = self._settle_duplicates(session)
         staged = rows - duplicates
         if request.disposition == Disposition.SCD2:
@@ -175,14 +176,21 @@ class PostgresWriter(Writer):
             load_id=load_id,
             facts=result.facts,
         )
+        return self._record(session, result, marker)
+
+    def _record(self, session: Session, result: WriteResult, marker: str) -> WriteResult:
+        """Drop the staging area and write the load's marker."""
+        request = self.request
         self._staging.drop(session)
+        if result.load_id is None:
+            result = replace(result, load_id=self._next_load_id(session))
         session.execute(
             sql.SQL(
                 "INSERT INTO {} (load_id, run_id, entity, marker, disposition, description, result) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s)"
             ).format(self._staging.loads),
             (
-                load_id,
+                result.load_id,
                 request.run_id,
                 self._table,
                 marker,
@@ -192,6 +200,12 @@ class PostgresWriter(Writer):
             ),
         )
         return result
+
+    def _next_load_id(self, session: Session) -> int:
+        row = session.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'load_id'))", (self._quoted("_aip_loads"),)
+        ).fetchone()
+        return int(row[0]) if row else 0
 
     def _staged_columns(
         self, session: Session, parts: Sequence[StagedPart], target: Table | None, rows: int

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from apps.core.exceptions import TerminalError, TransientError
 
@@ -292,6 +293,8 @@ def _allowances() -> list[_Allowance]:
 def _parse_allowance(item: str) -> _Allowance:
     target, _separator, port_text = item.strip().rpartition(":")
     target = target.strip("[]").lower()
+    if not target or not (port_text == "*" or port_text.isdigit()):
+        raise ImproperlyConfigured(f"EGRESS_ALLOW_PRIVATE: {item!r} is not `host-or-network:port` or `…:*`.")
     port = None if port_text == "*" else int(port_text)
     try:
         return _Allowance(ipaddress.ip_network(target, strict=False), "", port)
