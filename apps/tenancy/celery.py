@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import Task
 from celery.canvas import Signature
 from celery.result import AsyncResult
 
+from apps.tenancy.choices import TenantStatus
 from apps.tenancy.exceptions import TenantContextMissing
 from apps.tenancy.models import Tenant
 from apps.tenancy.selectors import get_tenant_by_id
 from apps.tenancy.services.context import current_tenant, public_context, tenant_context
+
+log = structlog.get_logger(__name__)
 
 HEADER = "tenant_id"
 
@@ -25,7 +29,8 @@ class TenantTask(Task):
     """Base of tasks that touch a tenant's data.
 
     Sent by `delay_for(tenant, …)`; the message carries the tenant's id and no other tenant data than ids. A message
-    without it fails with `TenantContextMissing`, both when it is sent and when it is run.
+    without it fails with `TenantContextMissing`, both when it is sent and when it is run. A suspended tenant's messages
+    are dropped.
     """
 
     abstract = True
@@ -64,5 +69,12 @@ class TenantTask(Task):
                 return super().__call__(*args, **kwargs)
             raise TenantContextMissing(f"{self.name} was run without a tenant.")
         # A worker child is reused for every tenant: begin from public, so that nothing of the last message remains.
-        with public_context(), tenant_context(get_tenant_by_id(tenant_id)):
-            return super().__call__(*args, **kwargs)
+        with public_context():
+            tenant = get_tenant_by_id(tenant_id)
+            if tenant.status == TenantStatus.SUSPENDED:
+                # Messages only ring doorbells; what is to be done stands in the tenant's tables and is found again
+                # by the sweeper once the tenant is resumed.
+                log.info("task_of_suspended_tenant_dropped", task=self.name, tenant=tenant.slug)
+                return None
+            with tenant_context(tenant):
+                return super().__call__(*args, **kwargs)

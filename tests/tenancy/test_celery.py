@@ -15,9 +15,11 @@ from django.db import connection
 
 from apps.access.models import Role
 from apps.tenancy.celery import TenantTask
+from apps.tenancy.contracts import StaffMember
 from apps.tenancy.exceptions import TenantContextMissing, TenantNotFound
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import current_tenant, require_tenant, tenant_context
+from apps.tenancy.services.tenants import resume_tenant, suspend_tenant
 
 
 @shared_task(base=TenantTask, name="tests.whoami", bind=True, max_retries=3)
@@ -50,6 +52,16 @@ def test_message_without_a_tenant_fails_at_the_worker(db: None) -> None:
 def test_message_of_an_unknown_tenant_fails(db: None) -> None:
     result = whoami.apply(args=["k"], headers={"tenant_id": str(uuid4())})
     assert isinstance(result.result, TenantNotFound)
+
+
+def test_message_of_a_suspended_tenant_is_dropped_until_it_is_resumed(acme: Tenant) -> None:
+    def run() -> object:
+        return whoami.apply(args=["k"], headers={"tenant_id": str(acme.id)}).result
+
+    suspend_tenant(acme, reason="unpaid", actor=StaffMember("tester"))
+    assert run() is None
+    resume_tenant(acme, actor=StaffMember("tester"))
+    assert run() == expected(acme)
 
 
 def test_message_runs_in_its_tenant_and_leaves_it(acme: Tenant, globex: Tenant) -> None:
