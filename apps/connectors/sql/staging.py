@@ -13,12 +13,10 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -368,39 +366,6 @@ def collect_staging(endpoint: Endpoint, schema: str, *, older_than_s: float, kee
                 statement = sql.SQL("DELETE FROM {} WHERE run_id = %s AND staging_table = %s").format(parts)
                 session.execute(statement, (run_id, name))
         return [name for _run_id, name in stale]
-
-
-@contextmanager
-def exclusive(session: Session, table: sql.Identifier, oid_of: str, *, terminate: bool) -> Iterator[None]:
-    """Hold a table alone. With `terminate`, end sessions that still hold it: only overtaken workers touch staging.
-
-    Raises:
-        psycopg.errors.LockNotAvailable: others kept it for longer than the session's lock_timeout.
-    """
-    for attempt in range(3):
-        try:
-            with session.transaction():
-                session.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
-            break
-        except psycopg.errors.LockNotAvailable:
-            if attempt == 2:
-                raise
-            if terminate:
-                _end_others(session, oid_of)
-    yield
-
-
-def _end_others(session: Session, table: str) -> None:
-    """End the sessions that hold a lock on our staging table. The right to do so is the log-in's, not the role's."""
-    row = session.execute("SELECT %s::regclass::oid", (table,)).fetchone()
-    with session.transaction(force_rollback=True):
-        session.execute("SET LOCAL ROLE NONE")
-        session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s AND granted "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND pid <> pg_backend_pid()",
-            (row[0] if row else None,),
-        )
 
 
 def _until_end(pending: queue.Queue[pa.RecordBatch | None], stopped: threading.Event) -> Iterator[pa.RecordBatch]:

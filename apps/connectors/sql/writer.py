@@ -26,8 +26,9 @@ from apps.connectors.exceptions import (
 from apps.connectors.sql import merge, swap
 from apps.connectors.sql.endpoint import Endpoint
 from apps.connectors.sql.errors import translated
+from apps.connectors.sql.locks import exclusive
 from apps.connectors.sql.reading import stream_batches
-from apps.connectors.sql.staging import StagingArea, exclusive
+from apps.connectors.sql.staging import StagingArea
 from apps.connectors.sql.stats import compute_totals, empty_totals
 from apps.connectors.sql.tables import (
     Column,
