@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from apps.engine.choices import StepStatus
+from apps.engine.choices import RunStatus, StepStatus
 from apps.engine.contracts import RunSummary
 from apps.engine.exceptions import RunNotFound
 from apps.engine.models import LoadState, Run, RunLog, StepResult
@@ -30,6 +30,13 @@ def get_run(run_id: UUID) -> Run:
     if run is None:
         raise RunNotFound(value=str(run_id))
     return run
+
+
+def share_of(run: Run) -> float | None:
+    """How far a run is, 0 to 1; None when nobody knows how many rows there are. Only a finished run is at 1."""
+    if run.status == RunStatus.SUCCEEDED:
+        return 1.0
+    return min(0.99, round(run.rows_read / run.estimate_rows, 4)) if run.estimate_rows else None
 
 
 def list_stages(run_id: UUID) -> list[StepResult]:

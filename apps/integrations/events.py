@@ -10,6 +10,7 @@ FLOW_PUBLISHED = "flow.published.v1"
 FLOW_DEPLOYED = "flow.deployed.v1"
 FLOW_RETIRED = "flow.retired.v1"
 FLOW_ARCHIVED = "flow.archived.v1"
+FLOW_RESTORED = "flow.restored.v1"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class FlowRetired:
 @dataclass(frozen=True)
 class FlowArchived:
     """A flow was taken out of use."""
+
+    flow_id: UUID
+    name: str
+    by: str
+
+
+@dataclass(frozen=True)
+class FlowRestored:
+    """An archived flow was brought back."""
 
     flow_id: UUID
     name: str

@@ -32,6 +32,7 @@ for _type, _payload, _sentence in (
     (events.FLOW_DEPLOYED, events.FlowDeployed, "A version became the active one of an environment."),
     (events.FLOW_RETIRED, events.FlowRetired, "A flow was taken out of an environment."),
     (events.FLOW_ARCHIVED, events.FlowArchived, "A flow was taken out of use."),
+    (events.FLOW_RESTORED, events.FlowRestored, "An archived flow was brought back."),
 ):
     event_types.register(EventType(_type, _payload, _sentence))
 live_kinds.register(LiveKind("flow", "flow:view"))

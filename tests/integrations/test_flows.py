@@ -46,6 +46,7 @@ from apps.integrations.services.flows import (
     build_starter,
     create_flow,
     publish_flow,
+    restore_flow,
     update_draft,
     update_flow,
 )
@@ -468,3 +469,14 @@ def test_an_evolving_contract_takes_the_change_over_when_published(erp):
     assert "vat" in [item.name for item in get_version(flow.pk, 2).definition.contract.fields]
     frozen = get_version(flow.pk, 1).definition.contract
     assert "vat" not in [item.name for item in frozen.fields]
+
+
+def test_an_archived_flow_comes_back_under_a_free_name(erp):
+    flow = create_flow("Comeback", actor=BEN)
+    archive_flow(flow.pk, actor=BEN)
+    create_flow("Comeback", actor=BEN)
+    restored = restore_flow(flow.pk, actor=BEN)
+    assert (restored.archived_at, restored.slug) == (None, "comeback-2")
+    assert restore_flow(flow.pk, actor=BEN).slug == "comeback-2"
+    with pytest.raises(PermissionDenied):
+        restore_flow(flow.pk, actor=VIEWER)

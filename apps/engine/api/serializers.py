@@ -19,6 +19,7 @@ from apps.engine.choices import (
 )
 from apps.engine.contracts import StepStats
 from apps.engine.models import Run, RunLog, StepResult
+from apps.engine.selectors import share_of
 
 
 class FlowRefSerializer(serializers.Serializer[Any]):
@@ -139,12 +140,6 @@ class RunListSerializer(serializers.ModelSerializer[Run]):
     @extend_schema_field(ProgressSerializer)
     def get_progress(self, run: Run) -> dict[str, Any]:
         """Counters and the share done."""
-        estimate = run.estimate_rows
-        share: float | None = None
-        if run.status == RunStatus.SUCCEEDED:
-            share = 1.0
-        elif estimate:
-            share = min(0.99, round(run.rows_read / estimate, 4))
         return {
             "rows_read": run.rows_read,
             "rows_accepted": run.rows_accepted,
@@ -153,8 +148,8 @@ class RunListSerializer(serializers.ModelSerializer[Run]):
             "rows_written": run.rows_written,
             "bytes": run.bytes,
             "rows_per_s": round(run.rows_per_s, 1),
-            "estimate_rows": estimate,
-            "share": share,
+            "estimate_rows": run.estimate_rows,
+            "share": share_of(run),
         }
 
     @extend_schema_field(WriteResultSerializer(allow_null=True))

@@ -20,7 +20,7 @@ from apps.integrations.models import Flow
 from apps.integrations.selectors import filter_flows, get_flow_row
 from apps.integrations.services.documents import build_flow_documents
 from apps.integrations.services.drift import report_drift
-from apps.integrations.services.flows import archive_flow, create_flow, update_draft, update_flow
+from apps.integrations.services.flows import archive_flow, create_flow, restore_flow, update_draft, update_flow
 from apps.integrations.services.preview import preview_mapping
 from apps.integrations.services.suggestions import suggest_mapping
 from apps.integrations.services.validation import design_binding, validate_definition
@@ -99,6 +99,17 @@ class FlowView(APIView):
         """Archive the flow; versions and runs stay."""
         archive_flow(flow_id, actor=actor_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class FlowRestoreView(APIView):
+    """Undo of archiving."""
+
+    permission_classes = [HasPermission.of(write="flow:edit")]
+
+    @extend_schema(operation_id="flow_restore", request=None, responses=shapes.FlowSerializer)
+    def post(self, request: Request, flow_id: UUID) -> Response:
+        """Bring an archived flow back; what was deployed has to be deployed again."""
+        return flow_response(restore_flow(flow_id, actor=actor_of(request)))
 
 
 class FlowValidateView(APIView):

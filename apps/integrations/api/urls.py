@@ -10,6 +10,7 @@ urlpatterns = [
     path("schemas/flow-1.json", flows.FlowSchemaView.as_view(), name="schema-flow-1"),
     path("flows", flows.FlowListView.as_view(), name="flow-list"),
     path(_FLOW, flows.FlowView.as_view(), name="flow-detail"),
+    path(f"{_FLOW}/restore", flows.FlowRestoreView.as_view(), name="flow-restore"),
     path(f"{_FLOW}/validate", flows.FlowValidateView.as_view(), name="flow-validate"),
     path(f"{_FLOW}/preview", flows.FlowPreviewView.as_view(), name="flow-preview"),
     path(f"{_FLOW}/suggest", flows.FlowSuggestView.as_view(), name="flow-suggest"),

@@ -20,7 +20,14 @@ from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
 from apps.integrations import exceptions
 from apps.integrations.choices import FlowKind
-from apps.integrations.events import FLOW_ARCHIVED, FLOW_CREATED, FlowArchived, FlowCreated
+from apps.integrations.events import (
+    FLOW_ARCHIVED,
+    FLOW_CREATED,
+    FLOW_RESTORED,
+    FlowArchived,
+    FlowCreated,
+    FlowRestored,
+)
 from apps.integrations.exceptions import (
     DefinitionInvalid,
     DraftConflict,
@@ -230,6 +237,43 @@ def archive_flow(flow_id: UUID, *, actor: Actor) -> Flow:
         data=FlowArchived(flow_id=flow.pk, name=flow.name, by=actor.name),
     )
     _hint(flow, change="archived")
+    return flow
+
+
+@transaction.atomic
+def restore_flow(flow_id: UUID, *, actor: Actor) -> Flow:
+    """Bring an archived flow back (the undo of `archive_flow`); what was deployed has to be deployed again.
+
+    Its short name changes when another flow has taken it. Restoring a flow in use changes nothing.
+
+    Raises:
+        FlowNotFound: there is none.
+    """
+    check_permission(actor, "flow:edit")
+    flow: Flow | None = Flow.objects.select_for_update().filter(pk=flow_id).first()
+    if flow is None:
+        raise FlowNotFound(value=flow_id)
+    if flow.archived_at is None:
+        return flow
+    if Flow.objects.filter(slug=flow.slug, archived_at__isnull=True).exists():
+        flow.slug = _free_slug(flow.name)
+    flow.archived_at = None
+    flow.save(update_fields=["archived_at", "slug", "updated_at"])
+    record_audit(
+        actor=actor,
+        action="flow.restored",
+        target_type="flow",
+        target_id=flow.pk,
+        summary=f"Restored the flow {flow.name}.",
+        facts={"slug": flow.slug},
+    )
+    publish_event(
+        FLOW_RESTORED,
+        subject=f"flow/{flow.pk}",
+        key=str(flow.pk),
+        data=FlowRestored(flow_id=flow.pk, name=flow.name, by=actor.name),
+    )
+    _hint(flow, change="restored")
     return flow
 
 

@@ -24,6 +24,7 @@ from apps.integrations.services.drafts import (
     build_starter,
     conflict_of,
     create_flow,
+    restore_flow,
     update_draft,
     update_flow,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "build_starter",
     "create_flow",
     "publish_flow",
+    "restore_flow",
     "update_draft",
     "update_flow",
 ]

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.engine.selectors import share_of
+
 
 class CountsSerializer(serializers.Serializer[Any]):
     """Null where the caller may not see that part."""
@@ -28,6 +30,11 @@ class RecentProgressSerializer(serializers.Serializer[Any]):
     rows_accepted = serializers.IntegerField()
     rows_quarantined = serializers.IntegerField()
     rows_written = serializers.IntegerField()
+    share = serializers.SerializerMethodField(help_text="0 to 1; null when the size is unknown.")
+
+    def get_share(self, run: Any) -> float | None:
+        """How far the run is."""
+        return share_of(run)
 
 
 class RecentRunSerializer(serializers.Serializer[Any]):
