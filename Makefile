@@ -5,7 +5,7 @@
 export PORTAL_STARTED_AT := $(shell date +%s.%N)
 RUNTIME := sh config/runtime/launch.sh
 
-.PHONY: help run test test-fast lint format lock migrate shell bench screenshots stop clean
+.PHONY: help run test test-fast test-chaos lint format lock migrate shell bench screenshots stop clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: ## lint, types, layer rules, all tests, on servers of their own; T=tests/e
 
 test-fast: ## only pytest, without browser and slow tests; T=… selects
 	@exec $(RUNTIME) test-fast
+
+test-chaos: ## kill workers in the middle of loads, N=100 times
+	@exec $(RUNTIME) test-chaos
 
 lint: ## ruff, layer rules, mypy
 	@exec $(RUNTIME) lint

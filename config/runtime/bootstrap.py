@@ -26,6 +26,7 @@ REQUIREMENTS_OF = {
     "clean": None,
     "test": "dev",
     "test-fast": "dev",
+    "test-chaos": "dev",
     "lint": "dev",
     "format": "dev",
     "lock": "dev",

@@ -31,6 +31,7 @@ def run_command(command: str, arguments: list[str]) -> int:
         "clean": _clean,
         "test": lambda _: _test(fast=False),
         "test-fast": lambda _: _test(fast=True),
+        "test-chaos": lambda _: _test_chaos(),
         "lint": _lint,
         "format": _format,
         "lock": _lock,
@@ -52,6 +53,14 @@ def _test(*, fast: bool) -> int:
     from config.runtime.verification import run_tests
 
     return run_tests(os.environ.get("T", ""), fast=fast)
+
+
+def _test_chaos() -> int:
+    """Kill workers at N random moments (default 100); 0 lost of N bounds the rate below 3/N with 95 % confidence."""
+    from config.runtime.verification import run_tests
+
+    os.environ["CHAOS_RUNS"] = os.environ.get("N") or "100"
+    return run_tests("tests/engine/test_kill.py -m slow")
 
 
 def _with_servers(module: str, *arguments: str) -> int:

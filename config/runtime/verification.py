@@ -110,6 +110,8 @@ async def _check_everything(
             "VAULT_KEYS": secrets["VAULT_KEYS"],
             "FILES_ROOT": str(directory / "files"),
             "SPILL_ROOT": str(directory / "spill"),
+            # A few killed workers each time; `make test-chaos` kills as many as one likes.
+            "CHAOS_RUNS": os.environ.get("CHAOS_RUNS", "4"),
         },
     )
     with_browser = not fast and has_browser_tests(selection)
