@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,8 @@ from apps.expressions.contracts import Field, Schema
 BLOCK_BYTES = 8 * 1024**2
 SAMPLE_LINES = 2_000
 MAX_REJECTED = 10_000
+PARSERS = 2
+"""Blocks that are parsed ahead, each in its own thread: parsing costs more than everything after it."""
 TEXTUAL = ("DATE", "TIMESTAMP", "TIMESTAMPTZ")
 
 
@@ -63,28 +67,41 @@ def read_ndjson(
     is collected in `rejected` with its number.
     """
     schema = arrow_schema(fields)
-    options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    has_json = any(one.type == "JSON" for one in fields)
     line_number = 1
-    with open_binary(path) as file:
-        for block in _blocks(file, shown):
-            lines = block.count(b"\n") + (0 if block.endswith(b"\n") else 1)
-            table = None
-            if not has_json:
-                try:
-                    table = pa.json.read_json(
-                        io.BytesIO(block),
-                        read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-                        parse_options=options,
-                    )
-                    # The parser skips blank lines; without any, rows and lines correspond.
-                    table = table.select(schema.names) if table.num_rows == lines else None
-                except pa.ArrowInvalid:
-                    table = None
-            if table is None:
-                table = _read_lines(block, schema, fields, line_number, rejected, shown)
-            yield table, line_number
-            line_number += lines
+    with open_binary(path) as file, ThreadPoolExecutor(PARSERS, thread_name_prefix="ndjson") as pool:
+        ahead: deque[tuple[bytes, int, Future[pa.Table | None]]] = deque()
+        blocks = _blocks(file, shown)
+        try:
+            while True:
+                while len(ahead) <= PARSERS and (block := next(blocks, None)) is not None:
+                    lines = block.count(b"\n") + (0 if block.endswith(b"\n") else 1)
+                    ahead.append((block, lines, pool.submit(_parse_block, block, lines, schema, fields)))
+                if not ahead:
+                    return
+                block, lines, parsed = ahead.popleft()
+                table = parsed.result()
+                if table is None:
+                    table = _read_lines(block, schema, fields, line_number, rejected, shown)
+                yield table, line_number
+                line_number += lines
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _parse_block(block: bytes, lines: int, schema: pa.Schema, fields: Sequence[EntityField]) -> pa.Table | None:
+    """The block by Arrow's parser, None when a line needs the slow way."""
+    if any(one.type == "JSON" for one in fields):
+        return None
+    try:
+        table = pa.json.read_json(
+            io.BytesIO(block),
+            read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except pa.ArrowInvalid:
+        return None
+    # The parser skips blank lines; without any, rows and lines correspond.
+    return table.select(schema.names) if table.num_rows == lines else None
 
 
 def arrow_schema(fields: Sequence[EntityField]) -> pa.Schema:
