@@ -534,6 +534,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/flows/{flow_id}/restore": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Bring an archived flow back; what was deployed has to be deployed again. */
+        readonly post: operations["flow_restore"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/flows/{flow_id}/runs": {
         readonly parameters: {
             readonly query?: never;
@@ -2246,6 +2263,11 @@ export interface components {
             readonly rows_accepted: number;
             readonly rows_quarantined: number;
             readonly rows_written: number;
+            /**
+             * Format: double
+             * @description 0 to 1; null when the size is unknown.
+             */
+            readonly share: number | null;
         };
         /** @description A run, as short as a row of the overview. */
         readonly RecentRun: {
@@ -3713,6 +3735,27 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["PublishResult"];
+                };
+            };
+        };
+    };
+    readonly flow_restore: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Flow"];
                 };
             };
         };

@@ -43,6 +43,7 @@ export function createResources(http: Http) {
         call?: CallOptions,
       ) => http.patch<T.Flow>(`/flows/${enc(id)}`, body, call),
       archive: (id: string) => http.delete(`/flows/${enc(id)}`),
+      restore: (id: string) => http.post<T.Flow>(`/flows/${enc(id)}/restore`),
       validate: (id: string, definition: unknown, call?: CallOptions) =>
         http.post<T.Validation>(`/flows/${enc(id)}/validate`, { definition }, call),
       preview: (id: string, definition: unknown, limit: number, call?: CallOptions) =>

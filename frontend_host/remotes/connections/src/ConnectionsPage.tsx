@@ -1,17 +1,21 @@
 import type { Connection } from "@portal/api-client";
 import {
+  Button,
   Card,
   type Column,
   DataTable,
   Empty,
+  ErrorNotice,
   Icon,
   Link,
   Page,
   Pager,
   ResourceView,
   SearchInput,
+  Select,
   StatusBadge,
   Time,
+  useAction,
   useCan,
   useMfe,
   usePages,
@@ -20,13 +24,25 @@ import {
 import { ConnectorGlyph } from "./ConnectorGlyph";
 
 export function ConnectionsPage() {
-  const { api } = useMfe();
+  const { api, notify } = useMfe();
   const mayEdit = useCan("connection:edit");
   const [params, setParams] = useQueryParams();
   const search = params.get("search") ?? "";
-  const connections = usePages(search, (cursor, call) => api.connections.list({ search, cursor, limit: 25 }, call), {
-    live: ["connections"],
-  });
+  const archived = params.get("archived") === "true";
+  const action = useAction();
+  const connections = usePages(
+    `${search} ${archived}`,
+    (cursor, call) => api.connections.list({ search, archived, cursor, limit: 25 }, call),
+    {
+      live: ["connections"],
+    },
+  );
+  const restore = async (row: Connection) => {
+    if (await action.run(() => api.connections.restore(row.id))) {
+      notify({ tone: "ok", title: `${row.name} is back.` });
+      connections.reload();
+    }
+  };
   const columns: Column<Connection>[] = [
     {
       key: "name",
@@ -54,6 +70,17 @@ export function ConnectionsPage() {
     },
     { key: "checked", title: "Checked", align: "end", render: (row) => <Time value={row.last_checked_at} relative /> },
   ];
+  if (archived && mayEdit)
+    columns.push({
+      key: "restore",
+      title: "",
+      align: "end",
+      render: (row) => (
+        <Button small busy={action.busy} onClick={() => restore(row)}>
+          Restore
+        </Button>
+      ),
+    });
   const create = mayEdit && (
     <Link to="/connections/new" className="btn primary">
       <Icon name="plus" /> New connection
@@ -63,6 +90,16 @@ export function ConnectionsPage() {
     <Page title="Connections" lead="Where data comes from and where it goes." actions={create}>
       <div className="toolbar">
         <SearchInput value={search} onChange={(value) => setParams({ search: value })} label="Search connections" />
+        <Select
+          aria-label="Which connections"
+          value={archived ? "true" : ""}
+          onChange={(value) => setParams({ archived: value || null })}
+          options={[
+            { value: "", label: "In use" },
+            { value: "true", label: "Archived" },
+          ]}
+        />
+        <ErrorNotice error={action.error} />
       </div>
       <Card flush>
         <ResourceView resource={connections}>
@@ -74,7 +111,7 @@ export function ConnectionsPage() {
                   rows={page.results}
                   columns={columns}
                   rowKey={(row) => row.id}
-                  href={(row) => `/connections/${row.id}`}
+                  href={archived ? undefined : (row) => `/connections/${row.id}`}
                 />
                 <Pager
                   hasPrevious={connections.hasPrevious}
@@ -83,6 +120,8 @@ export function ConnectionsPage() {
                   onNext={connections.next}
                 />
               </>
+            ) : archived ? (
+              <Empty icon="search" title="Nothing is archived" />
             ) : search ? (
               <Empty icon="search" title={`No connection matches “${search}”`} />
             ) : (

@@ -212,7 +212,20 @@ function FlowActions({ editor, onOpen }: { editor: FlowEditor; onOpen: (dialog: 
       return true;
     });
     if (!done) return;
-    notify({ tone: "ok", title: "The flow was archived." });
+    const { id, name } = editor.flow;
+    notify({
+      tone: "ok",
+      title: `${name} was archived.`,
+      action: {
+        label: "Undo",
+        run: () => {
+          api.flows.restore(id).then(
+            () => notify({ tone: "ok", title: `${name} is back.` }),
+            (error: Error) => notify({ tone: "bad", title: "It could not be restored.", detail: error.message }),
+          );
+        },
+      },
+    });
     navigate("/flows");
   };
   return (

@@ -5,12 +5,15 @@ import {
   type Column,
   DataTable,
   Empty,
+  ErrorNotice,
   Page,
   Pager,
   ResourceView,
   SearchInput,
+  Select,
   StatusBadge,
   Time,
+  useAction,
   useCan,
   useMfe,
   usePages,
@@ -19,13 +22,25 @@ import {
 import { CreateFlowDialog } from "./CreateFlowDialog";
 
 export function FlowsPage() {
-  const { api } = useMfe();
+  const { api, notify } = useMfe();
   const [params, setParams] = useQueryParams();
   const mayEdit = useCan("flow:edit");
   const search = params.get("search") ?? "";
-  const flows = usePages(search, (cursor, call) => api.flows.list({ search, cursor, limit: 25 }, call), {
-    live: ["flows", "runs"],
-  });
+  const archived = params.get("archived") === "true";
+  const action = useAction();
+  const flows = usePages(
+    `${search} ${archived}`,
+    (cursor, call) => api.flows.list({ search, archived, cursor, limit: 25 }, call),
+    {
+      live: ["flows", "runs"],
+    },
+  );
+  const restore = async (flow: Flow) => {
+    if (await action.run(() => api.flows.restore(flow.id))) {
+      notify({ tone: "ok", title: `${flow.name} is back.` });
+      flows.reload();
+    }
+  };
   const columns: Column<Flow>[] = [
     {
       key: "name",
@@ -91,6 +106,17 @@ export function FlowsPage() {
     },
     { key: "at", title: "Changed", align: "end", render: (flow) => <Time value={flow.updated_at} relative /> },
   ];
+  if (archived && mayEdit)
+    columns.push({
+      key: "restore",
+      title: "",
+      align: "end",
+      render: (flow) => (
+        <Button small busy={action.busy} onClick={() => restore(flow)}>
+          Restore
+        </Button>
+      ),
+    });
   const create = mayEdit && (
     <Button tone="primary" icon="plus" onClick={() => setParams({ create: "1" })}>
       New flow
@@ -100,6 +126,16 @@ export function FlowsPage() {
     <Page title="Flows" lead="From a source, through a mapping, into the warehouse." actions={create}>
       <div className="toolbar">
         <SearchInput value={search} onChange={(value) => setParams({ search: value })} label="Search flows" />
+        <Select
+          aria-label="Which flows"
+          value={archived ? "true" : ""}
+          onChange={(value) => setParams({ archived: value || null })}
+          options={[
+            { value: "", label: "In use" },
+            { value: "true", label: "Archived" },
+          ]}
+        />
+        <ErrorNotice error={action.error} />
       </div>
       <Card flush>
         <ResourceView resource={flows}>
@@ -111,7 +147,7 @@ export function FlowsPage() {
                   rows={page.results}
                   columns={columns}
                   rowKey={(flow) => flow.id}
-                  href={(flow) => `/flows/${flow.id}`}
+                  href={archived ? undefined : (flow) => `/flows/${flow.id}`}
                 />
                 <Pager
                   hasPrevious={flows.hasPrevious}
@@ -120,6 +156,8 @@ export function FlowsPage() {
                   onNext={flows.next}
                 />
               </>
+            ) : archived ? (
+              <Empty icon="search" title="Nothing is archived" />
             ) : search ? (
               <Empty icon="search" title={`No flow matches “${search}”`} />
             ) : (
