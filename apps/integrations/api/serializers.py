@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from apps.integrations.choices import FlowKind
@@ -19,6 +19,7 @@ class ActorSerializer(serializers.Serializer):
     name = serializers.CharField()
 
 
+@extend_schema_serializer(component_name="DefinitionProblem")
 class ProblemSerializer(serializers.Serializer):
     """One finding about one place of a definition."""
 

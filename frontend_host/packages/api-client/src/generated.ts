@@ -1275,7 +1275,7 @@ export interface components {
         /** @description Findings about a definition. */
         readonly Check: {
             readonly valid: boolean;
-            readonly problems: readonly components["schemas"]["Problem"][];
+            readonly problems: readonly components["schemas"]["DefinitionProblem"][];
             readonly fields: readonly components["schemas"]["CheckedField"][];
             readonly source_known: components["schemas"]["SourceKnownEnum"];
             readonly source_fields: readonly components["schemas"]["SourceField"][];
@@ -1440,6 +1440,16 @@ export interface components {
         readonly DefinitionInputRequest: {
             readonly definition?: unknown;
         };
+        /** @description One finding about one place of a definition. */
+        readonly DefinitionProblem: {
+            readonly path: string;
+            readonly code: string;
+            readonly message: string;
+            readonly severity: components["schemas"]["SeverityEnum"];
+            readonly start?: number;
+            readonly end?: number;
+            readonly hint?: string;
+        };
         /** @description Which version becomes active where. */
         readonly DeployInputRequest: {
             readonly environment: string;
@@ -1462,7 +1472,7 @@ export interface components {
             readonly retired_at: string | null;
             readonly changed: boolean;
             readonly message: string;
-            readonly warnings: readonly components["schemas"]["Problem"][];
+            readonly warnings: readonly components["schemas"]["DefinitionProblem"][];
         };
         /** @description A deployment, active or retired. */
         readonly Deployment: {
@@ -2119,7 +2129,7 @@ export interface components {
             readonly source_fields: readonly components["schemas"]["TypedField"][];
             readonly target_fields: readonly components["schemas"]["TypedField"][];
             readonly rows: readonly components["schemas"]["PreviewRow"][];
-            readonly problems: readonly components["schemas"]["Problem"][];
+            readonly problems: readonly components["schemas"]["DefinitionProblem"][];
         };
         /** @description A definition to try on sample rows. */
         readonly PreviewInputRequest: {
