@@ -31,7 +31,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     LOG_FORMAT=json
 RUN groupadd --system --gid 10001 portal \
     && useradd --system --uid 10001 --gid portal --no-create-home --shell /usr/sbin/nologin portal \
-    && install -d -o portal -g portal /data /data/files /data/spill
+    && install -d -o portal -g portal /data /data/files /data/spill /data/audit
 WORKDIR /app
 COPY --from=packages /opt/venv /opt/venv
 COPY manage.py ./

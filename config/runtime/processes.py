@@ -202,13 +202,40 @@ async def run_checked_by_caller(
                     sink.write(raw + "\n")
                 if on_line:
                     on_line(raw)
-        return await process.wait(), "\n".join(lines)
+        return await wait_exit(process), "\n".join(lines)
     except BaseException:
         signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(process.wait(), 5)
+            await asyncio.wait_for(wait_exit(process), 5)
         signal_group(process.pid, signal.SIGKILL)
         raise
+
+
+async def wait_exit(process: asyncio.subprocess.Process) -> int:
+    """The exit code as soon as the process itself has ended.
+
+    asyncio's own `wait` also waits for its pipes, which something it started may hold open for as long as it likes.
+    """
+    while process.returncode is None:  # noqa: ASYNC110 - asyncio sets it and offers no event of its own
+        await asyncio.sleep(0.02)
+    return process.returncode
+
+
+def end_marked(marker: str) -> int:
+    """Kill every process whose environment holds `marker` (`NAME=value`), whatever its session (Linux).
+
+    Tests start workers in sessions of their own; when the tests are interrupted, nobody else knows of them.
+
+    Returns:
+        How many were killed.
+    """
+    killed = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(folder.name) != os.getpid() and marker.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed += 1
+    return killed
 
 
 async def read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from config.runtime.console import Failure, console, paint, strip_styles, uses_colour
-from config.runtime.processes import ProcessRegistry, die_with_parent, read_lines, signal_group
+from config.runtime.processes import ProcessRegistry, die_with_parent, read_lines, signal_group, wait_exit
 
 _NAME_WIDTH = 14
 _STEADY_S = 30.0
@@ -181,15 +181,25 @@ class Supervisor:
     async def _follow(self, child: _Child) -> int:
         process = child.process
         assert process and process.stdout
+        reader = asyncio.create_task(self._copy_lines(child, process.stdout))
+        try:
+            code = await wait_exit(process)
+            # What it started and left behind would hold its port, its queue and its pipe.
+            signal_group(process.pid, signal.SIGKILL)
+            await asyncio.wait([reader], timeout=1)
+        finally:
+            reader.cancel()
+        return code
+
+    async def _copy_lines(self, child: _Child, stream: asyncio.StreamReader) -> None:
         with self._open_log(child.program.name) as log:
-            async for line in read_lines(process.stdout):
+            async for line in read_lines(stream):
                 child.tail.append(line)
                 with contextlib.suppress(OSError):  # a full disk must not stop the reader, or the child would block
                     log.write(line + "\n")
                     log.flush()
                 if child.program.shown:
                     console.line(format_log_line(child.program.name, line, child.program.colour))
-        return await process.wait()
 
     async def _stop(self, child: _Child) -> None:
         child.stopping = True
@@ -198,15 +208,15 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, child.program.stop_signal)
             try:
-                await asyncio.wait_for(process.wait(), child.program.grace_s)
+                await asyncio.wait_for(wait_exit(process), child.program.grace_s)
             except TimeoutError:
                 console.line(paint(f"  {child.program.name} did not leave in time and is killed", "yellow"))
             signal_group(process.pid, signal.SIGKILL)  # also what it started and left behind
-            await process.wait()
+            await wait_exit(process)
         if child.keeper:
-            # It reads the last lines; one that sleeps before a restart, or reads a pipe someone keeps open, is ended.
+            # It reads the last lines; one that sleeps before a restart is ended.
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(child.keeper, 0.5)
+                await asyncio.wait_for(child.keeper, 1.5)
         if self._registry:
             self._registry.remove(child.program.name)
 

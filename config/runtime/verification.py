@@ -24,6 +24,7 @@ from config.runtime.paths import FRONTEND, LOGS, ROOT, VENV, ensure_run_director
 from config.runtime.portal import catch_signals, elapsed_since_start_s
 from config.runtime.processes import (
     ProcessRegistry,
+    end_marked,
     end_processes,
     identify,
     read_start_time,
@@ -35,6 +36,8 @@ from config.runtime.supervisor import Supervisor
 
 _SETTINGS = "config.settings.test"
 _PREFIX = "portal-test-"
+# In the environment of all that the tests start, so that nothing of it outlives them.
+_MARKER = "PORTAL_TEST_DIRECTORY"
 _TEST_BYTES = 1_500_000_000
 _NO_TESTS_COLLECTED = 5
 _SHOWN_LINES = 120
@@ -110,6 +113,7 @@ async def _check_everything(
             "VAULT_KEYS": secrets["VAULT_KEYS"],
             "FILES_ROOT": str(directory / "files"),
             "SPILL_ROOT": str(directory / "spill"),
+            _MARKER: str(directory),
             # A few killed workers each time; `make test-chaos` kills as many as one likes.
             "CHAOS_RUNS": os.environ.get("CHAOS_RUNS", "4"),
         },
@@ -277,6 +281,7 @@ def throw_away_directory() -> Iterator[Path]:
         (directory / "owner").write_text(f"{me.pid} {me.started}")
         yield directory
     finally:
+        end_marked(f"{_MARKER}={directory}")
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -288,4 +293,5 @@ def _remove_left_behind(parent: Path) -> None:
             pid, started = map(int, (directory / "owner").read_text().split())
             if read_start_time(pid) != started:
                 end_processes(ProcessRegistry(directory / "processes.json").read_left_behind())
+                end_marked(f"{_MARKER}={directory}")
                 shutil.rmtree(directory, ignore_errors=True)

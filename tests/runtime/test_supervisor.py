@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.runtime.console import Failure
-from config.runtime.processes import ProcessRegistry, read_start_time, wait_until
+from config.runtime.processes import ProcessRegistry, end_marked, read_start_time, wait_until
 from config.runtime.supervisor import Program, Supervisor, next_restart_delay_s
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,3 +153,24 @@ asyncio.run(main())
 
     assert wait_until(lambda: read_start_time(child) is None, timeout_s=5)
     assert ProcessRegistry(tmp_path / "processes.json").read_left_behind() == []
+
+
+async def test_pipe_that_a_stranger_holds_open_delays_neither_restart_nor_stop(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, base_delay_s=0.01)
+    out = tmp_path / "out"
+    # The grandchild is in a session of its own, so killing the group does not reach it, and it inherits the pipe.
+    stranger = "import time; time.sleep(60)"
+    script = (
+        "import subprocess, sys; "
+        f"child = subprocess.Popen([sys.executable, '-c', {stranger!r}], start_new_session=True); "
+        f"open({str(out)!r}, 'a').write(str(child.pid) + chr(10)); sys.exit(1)"
+    )
+    environment = {**os.environ, "RUNTIME_TEST_MARK": str(tmp_path)}
+    await supervisor.start(dataclasses.replace(program("web", script), env=environment))
+    pids = [int(line) for line in await wait_for_lines(out, 2)]
+    async with asyncio.timeout(10):
+        await supervisor.stop_all()
+
+    # Nobody but their environment knows of them.
+    assert end_marked(f"RUNTIME_TEST_MARK={tmp_path}") >= 2
+    assert wait_until(lambda: all(read_start_time(pid) is None for pid in pids), timeout_s=5)
