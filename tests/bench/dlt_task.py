@@ -15,14 +15,14 @@ from decimal import Decimal
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
 
-import dlt  # noqa: E402
+import dlt
 
 
 def mapped_arrow(path, changed_share=None):
     import duckdb
 
     engine = duckdb.connect()
-    note = "note" if changed_share is None else f"CASE WHEN id % 100 = 1 THEN 'changed ' || note ELSE note END"
+    note = "note" if changed_share is None else "CASE WHEN id % 100 = 1 THEN 'changed ' || note ELSE note END"
     return engine.sql(
         f"""SELECT id AS invoice_id, upper(trim(number)) AS number, customer_id, customer_name, issued_on, due_on,
         upper(currency) AS currency, net::DECIMAL(18,2) AS net, tax::DECIMAL(18,2) AS tax, total::DECIMAL(18,2) AS total,

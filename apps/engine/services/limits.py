@@ -41,7 +41,7 @@ class EngineLimits:
     connection_steps: int = 8
     busy_retry_s: float = 2.0
     batch_rows: int = 65_536
-    memory_mb: int = 256
+    memory_mb: int = 160
     threads: int = 1
     auto_partition_rows: int = 200_000
     auto_partitions: int = 2

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from apps.connectors.choices import PartitionKind
 from apps.connectors.contracts import ROW_ID, ReadRequest, RejectedRecord, StagedPart
@@ -23,13 +22,15 @@ from apps.engine.services.loads.lineage import add_row_ids
 from apps.engine.services.loads.mapping import ControlMeter, FlowMapping, source_meter, use_mapping
 from apps.engine.services.loads.pipelines import Piece, Pipeline
 from apps.engine.services.loads.plans import OPEN, PART_SHIFT, LoadPlan
-from apps.engine.services.loads.rejects import RejectEncoder, forget_rejected, keep_rejected
+from apps.engine.services.loads.rejects import SOURCE, RejectEncoder, forget_rejected, keep_rejected
 from apps.engine.services.loads.replayed import read_replayed
 from apps.expressions.services.pipeline import BatchMapper
 from apps.integrations.contracts import FlowDefinition
 from apps.quality.contracts import BrokenRule, RejectedRow
 from apps.quality.services.payloads import encode_payload
 from apps.tenancy.services.context import require_tenant
+
+METERED_AT_ONCE = 10_000
 
 
 class LoadPart(StepType):
@@ -42,6 +43,8 @@ class LoadPart(StepType):
         plan = LoadPlan.from_json(context.outputs[OPEN]["plan"])
         definition = parse_definition(context.run.definition)
         index = int(context.config["index"])
+        if plan.is_empty:
+            return _nothing(context)
         forget_rejected(context)
         mapping = use_mapping(context, definition, plan.source_schema)
         writer = use_writer(context, plan)
@@ -67,6 +70,14 @@ class LoadPart(StepType):
         )
 
 
+def _nothing(context: StepContext) -> StepOutcome:
+    """The source itself counted no rows in the snapshot that this part would read."""
+    empty = StagedPart(context.fenced_part, 0, 0, "")
+    counts = {"read": 0, "accepted": 0, "quarantined": 0, "filtered": 0}
+    output = {"staged": empty.to_json(), **counts, "cursor": None, "source_totals": None, "rejected_totals": {}}
+    return StepOutcome(output={**output, "warnings": {}}, detail="The source has no rows")
+
+
 class PartWork:
     """What one execution of a partition holds: mapper, meters, encoder. The producer's thread alone uses them."""
 
@@ -87,6 +98,7 @@ class PartWork:
         self._rejected_meter: ControlMeter = source_meter(definition, plan.source_schema)
         self._cursor_type = str((plan.next_cursor or {}).get("type", ""))
         self._source: Any = None
+        self._waiting: list[pa.Table] = []
         self._tenant = require_tenant()
         self._refused: list[RejectedRow] = []
         self.highest: str | None = None
@@ -114,6 +126,7 @@ class PartWork:
 
     def rejected_totals(self) -> dict[str, str | None]:
         """Control totals over the rejected rows; they explain a difference."""
+        self._meter_waiting()
         return self._rejected_meter.totals()
 
     def close(self) -> None:
@@ -121,6 +134,8 @@ class PartWork:
         for item in (self._mapper, self._encoder, self._meter, self._rejected_meter):
             if item is not None:
                 item.close()
+        # Freed batches go back to the system, so that a worker's size is that of its largest part, not of its history.
+        pa.default_memory_pool().release_unused()
 
     # -- the producer's thread -------------------------------------------------------------------------------------
 
@@ -177,7 +192,7 @@ class PartWork:
         mapped = self._mapper.apply(batch)
         rejected = self._encoder.encode(mapped.rejected)
         if rejected:
-            self._rejected_meter.add(_only(batch, mapped.rejected.column(ROW_ID)))
+            self._meter_rejected(mapped.rejected)
         for rule, count in mapped.warnings.items():
             self.warnings[rule] = self.warnings.get(rule, 0) + count
         return Piece(
@@ -187,6 +202,22 @@ class PartWork:
             filtered=mapped.filtered,
             size_bytes=size,
         )
+
+    def _meter_rejected(self, rejected: pa.Table) -> None:
+        """Rejected rows are few a batch: they are metered some thousands at a time."""
+        source = rejected.column(SOURCE)
+        names = [field.name for field in source.type]
+        columns = pa.Table.from_arrays(source.flatten(), names=names)
+        self._waiting.append(columns.append_column(ROW_ID, rejected.column(ROW_ID)))
+        if sum(table.num_rows for table in self._waiting) >= METERED_AT_ONCE:
+            self._meter_waiting()
+
+    def _meter_waiting(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting, promote_options="permissive").combine_chunks()
+            self._waiting = []
+            for batch in table.to_batches():
+                self._rejected_meter.add(batch)
 
     # -- the caller's thread ---------------------------------------------------------------------------------------
 
@@ -199,10 +230,6 @@ class PartWork:
         context.stats.rows_read += len(unreadable)
         context.stats.rows_quarantined += len(unreadable)
         self._source.rejected.clear()
-
-
-def _only(batch: pa.RecordBatch, row_ids: pa.ChunkedArray) -> pa.RecordBatch:
-    return batch.filter(pc.is_in(batch.column(ROW_ID), value_set=row_ids.combine_chunks()))
 
 
 def _unreadable_row(record: RejectedRecord, index: int) -> RejectedRow:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.connectors.contracts import CursorRange, EntitySchema, Partition
+from apps.engine.services.loads.controls import COUNT
 from apps.expressions.contracts import Field, Schema
 
 OPEN = "load/open"
@@ -125,6 +126,11 @@ class LoadPlan:
     def cursor_range(self) -> CursorRange | None:
         """The range to read, or None for everything."""
         return None if self.cursor is None else CursorRange.from_json(dict(self.cursor))
+
+    @property
+    def is_empty(self) -> bool:
+        """The source's own count, in the snapshot of this load, is zero."""
+        return self.source_totals is not None and self.source_totals.get(COUNT) == "0"
 
     @property
     def connections(self) -> tuple[UUID, ...]:
