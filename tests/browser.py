@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 FLAGS = [
     "--disable-gpu",
@@ -18,6 +21,8 @@ FLAGS = [
     "--disable-sync",
 ]
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+# WCAG 2.2 includes the older ones; axe knows each criterion by the version that brought it.
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 
 
 def chromium_path() -> str:
@@ -51,3 +56,48 @@ def sign_in(page: Page, base_url: str, email: str, password: str) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/overview")
+
+
+class ConsoleWatch:
+    """Collects what a page's console and scripts complain about: errors, CSP violations, uncaught exceptions.
+
+    A journey that provokes a refusal says so before, because Chromium reports each answer from 400 on as an error.
+    """
+
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
+        self._expected: list[str] = []
+
+    def follow(self, page: Page) -> None:
+        """Listen to a page from now on."""
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    def expect(self, pattern: str) -> None:
+        """Complaints that match are part of the journey: their text and address, joined by a blank, are searched."""
+        self._expected.append(pattern)
+
+    def unexpected(self) -> list[str]:
+        """What nobody announced."""
+        return [text for text in self.complaints if not any(re.search(one, text) for one in self._expected)]
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error" or "Content Security Policy" in message.text:
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")
+
+
+def find_violations(page: Page) -> list[str]:
+    """What axe-core finds on the page as it is now: rule, element and reason, one a line."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found: dict[str, Any] = page.evaluate("(rules) => axe.run(document, rules)", AXE_RULES)
+    return [
+        f"{violation['id']} {node['target']}: {node.get('failureSummary', '').replace(chr(10), ' ')}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def horizontal_overflow(page: Page) -> int:
+    """By how many pixels the page can be scrolled sideways; 0 is right."""
+    return page.evaluate("() => document.scrollingElement.scrollWidth - document.documentElement.clientWidth")

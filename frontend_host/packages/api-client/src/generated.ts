@@ -188,7 +188,7 @@ export interface paths {
             readonly path?: never;
             readonly cookie?: never;
         };
-        /** @description Uploaded files, the latest first. */
+        /** @description Uploaded files, the latest first, one page at a time. */
         readonly get: operations["connection_uploads"];
         readonly put?: never;
         /** @description Upload one file; a file of the same name is replaced. */
@@ -2695,6 +2695,7 @@ export interface components {
         };
         readonly UploadList: {
             readonly results: readonly components["schemas"]["Upload"][];
+            readonly next: string | null;
         };
         /** @description A variable; a secret one never shows its value. */
         readonly Variable: {
@@ -2756,6 +2757,38 @@ export interface components {
             readonly deleted: number;
             readonly unchanged: number;
         };
+        /** @description An error (RFC 9457). `code` is stable; `detail` and `remedy` are for people. */
+        readonly ProblemDocument: {
+            /** Format: uri */
+            readonly type: string;
+            readonly title: string;
+            readonly status: number;
+            readonly detail: string;
+            /** @example integrations.draft_conflict */
+            readonly code: string;
+            readonly instance: string;
+            /** @description Input field at fault. */
+            readonly field?: string;
+            /** @description The refused value, shortened. */
+            readonly value?: string;
+            /** @description What to do next. */
+            readonly remedy?: string;
+            /** @description Every finding, when there is more than one place. */
+            readonly problems?: readonly {
+                readonly path: string;
+                readonly code: string;
+                readonly message: string;
+                /** @enum {string} */
+                readonly severity?: "error" | "warning";
+                /** @description First character of the value at fault. */
+                readonly start?: number;
+                readonly end?: number;
+                readonly hint?: string;
+            }[];
+            readonly facts?: {
+                readonly [key: string]: string;
+            };
+        };
     };
     responses: never;
     parameters: never;
@@ -2787,6 +2820,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedApiKeyList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly api_key_create: {
@@ -2810,6 +2852,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["NewApiKey"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly api_key_revoke: {
@@ -2829,6 +2880,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -2866,6 +2926,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedAuditEntryOutputList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_list: {
@@ -2899,6 +2968,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedConnectionList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_create: {
@@ -2922,6 +3000,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Connection"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_retrieve: {
@@ -2943,6 +3030,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Connection"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_archive: {
@@ -2962,6 +3058,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -2988,6 +3093,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Connection"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_check: {
@@ -3007,6 +3121,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["ConnectionCheck"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3034,6 +3157,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["EntityPage"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_entity: {
@@ -3057,6 +3189,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["EntitySchema"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_restore: {
@@ -3076,6 +3217,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Connection"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3102,11 +3252,23 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Sample"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_uploads: {
         readonly parameters: {
-            readonly query?: never;
+            readonly query?: {
+                readonly cursor?: string | null;
+                readonly limit?: number;
+            };
             readonly header?: never;
             readonly path: {
                 readonly connection_id: string;
@@ -3121,6 +3283,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["UploadList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3148,6 +3319,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Upload"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connection_check_draft: {
@@ -3171,6 +3351,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ConnectionCheck"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly connector_list: {
@@ -3188,6 +3377,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["ConnectorList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3209,6 +3407,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["EnvironmentPage"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly environment_get: {
@@ -3228,6 +3435,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Environment"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3255,6 +3471,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Environment"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly environment_bindings_get: {
@@ -3276,6 +3501,15 @@ export interface operations {
                     readonly "application/json": {
                         readonly [key: string]: string;
                     };
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3307,6 +3541,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly environment_variables_get: {
@@ -3326,6 +3569,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Variables"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3353,6 +3605,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Variables"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly event_types_list: {
@@ -3370,6 +3631,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["EventTypeListOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3404,6 +3674,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedCloudEventOutputList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly expressions_check: {
@@ -3425,6 +3704,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["CheckResult"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3450,6 +3738,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["EvaluateResult"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly expressions_functions: {
@@ -3467,6 +3764,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["FunctionList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3497,6 +3803,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedFlowSummaryList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_create: {
@@ -3520,6 +3835,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Flow"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_get: {
@@ -3541,6 +3865,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Flow"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_archive: {
@@ -3560,6 +3893,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -3584,6 +3926,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Flow"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3619,6 +3970,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["DeployResult"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_deployment_list: {
@@ -3645,6 +4005,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedDeploymentList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_retire: {
@@ -3665,6 +4034,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -3687,6 +4065,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Drift"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3712,6 +4099,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3747,6 +4143,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PublishResult"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_restore: {
@@ -3766,6 +4171,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Flow"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3793,6 +4207,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Run"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_suggest: {
@@ -3818,6 +4241,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Suggestion"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_validate: {
@@ -3841,6 +4273,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Check"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3869,6 +4310,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedVersionSummaryList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly flow_version_get: {
@@ -3889,6 +4339,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -3913,6 +4372,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Lineage"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly frontends_reports_create: {
@@ -3934,6 +4402,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -3959,6 +4436,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedInvitationList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly invitation_create: {
@@ -3982,6 +4468,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Invitation"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly invitation_revoke: {
@@ -4001,6 +4496,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -4023,6 +4527,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Invitation"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly me_get: {
@@ -4040,6 +4553,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4063,6 +4585,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4091,6 +4622,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedMemberList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly member_get: {
@@ -4112,6 +4652,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Member"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly member_remove: {
@@ -4131,6 +4680,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -4157,6 +4715,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Member"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly overview_retrieve: {
@@ -4176,6 +4743,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Overview"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly permissions_list: {
@@ -4193,6 +4769,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["PermissionPage"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4238,6 +4823,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedQuarantinedRowList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly quarantine_get: {
@@ -4257,6 +4851,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["QuarantinedRow"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4284,6 +4887,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["QuarantinedRow"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly quarantine_discard: {
@@ -4307,6 +4919,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["DiscardResult"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly quarantine_replay: {
@@ -4328,6 +4949,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4369,6 +4999,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["QuarantineSummary"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly reconciliation_list: {
@@ -4402,6 +5041,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedReconciliationList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly reconciliation_get: {
@@ -4421,6 +5069,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4448,6 +5105,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Reconciliation"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly roles_list: {
@@ -4470,6 +5136,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["PaginatedRoleList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4495,6 +5170,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Role"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly role_get: {
@@ -4516,6 +5200,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Role"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly role_delete: {
@@ -4535,6 +5228,15 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
         };
     };
@@ -4559,6 +5261,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Role"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4601,6 +5312,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedRunListList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly runs_retrieve: {
@@ -4622,6 +5342,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Run"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly runs_cancel_create: {
@@ -4641,6 +5370,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4669,6 +5407,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["RunLogPage"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly runs_resume_create: {
@@ -4690,6 +5437,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["Run"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly runs_retry_create: {
@@ -4709,6 +5465,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4737,6 +5502,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedStepAttemptList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly schema_flow_1: {
@@ -4756,6 +5530,15 @@ export interface operations {
                     readonly "application/schema+json": {
                         readonly [key: string]: unknown;
                     };
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };
@@ -4782,6 +5565,15 @@ export interface operations {
                     readonly "application/json": components["schemas"]["PaginatedSessionList"];
                 };
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly session_end: {
@@ -4802,6 +5594,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
         };
     };
     readonly sessions_end_others: {
@@ -4819,6 +5620,15 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["EndedSessions"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };

@@ -7,11 +7,11 @@ import { useEditor } from "../editor/useFlowEditor";
 /** Suggested matches by name and type, each to take or leave. */
 export function SuggestDrawer({ onClose }: { onClose: () => void }) {
   const { api } = useMfe();
-  const { flow, definition, edit, connection } = useEditor();
+  const { flow, definition, edit } = useEditor();
   const { source, target } = definition;
   const [decided, setDecided] = useState<ReadonlyMap<string, boolean>>(new Map());
   const suggestions = useResource(
-    `suggest ${flow.id} ${connection?.id} ${source.entity} ${target.entity}`,
+    `suggest ${flow.id} ${source.connection} ${source.entity} ${target.entity}`,
     (call) =>
       api.flows.suggest(
         flow.id,

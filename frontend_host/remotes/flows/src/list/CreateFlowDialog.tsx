@@ -1,7 +1,7 @@
 import { createDefinition, toJson } from "@portal/flow-model";
 import { Button, Dialog, ErrorNotice, Field, Select, TextInput, useAction, useMfe, useResource } from "@portal/ui";
 import { useState } from "react";
-import { EntityPicker } from "./EntityPicker";
+import { EntityPicker, EntityPickerSkeleton } from "./EntityPicker";
 
 interface CreateFlowDialogProps {
   connection: string | null;
@@ -88,7 +88,11 @@ export function CreateFlowDialog({ connection, entity, onClose }: CreateFlowDial
               />
             )}
           </Field>
-          {chosen && <EntityPicker key={chosen.id} connection={chosen} value={source} onChange={pick} />}
+          {chosen ? (
+            <EntityPicker key={chosen.id} connection={chosen} value={source} onChange={pick} />
+          ) : (
+            slot && connections.loading && <EntityPickerSkeleton />
+          )}
         </div>
         <div className="stack gap-3">
           <Field label="Target" required>

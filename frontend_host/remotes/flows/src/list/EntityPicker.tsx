@@ -44,3 +44,15 @@ export function EntityPicker({ connection, value, onChange }: EntityPickerProps)
     </div>
   );
 }
+
+/** Holds the picker's place while its connection is looked up, so that nothing moves under the pointer. */
+export function EntityPickerSkeleton() {
+  return (
+    <div className="picker" aria-hidden="true">
+      <Skeleton lines={1} height={32} />
+      <div className="picker-list">
+        <Skeleton lines={4} height={16} />
+      </div>
+    </div>
+  );
+}
