@@ -159,6 +159,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.portal.api.openapi.add_problem_responses",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "InvitationStatusEnum": ["open", "accepted", "revoked", "expired"],
         "ApiKeyStatusEnum": ["active", "revoked", "expired"],

@@ -55,6 +55,23 @@ def test_a_second_upload_of_the_same_name_replaces_the_first(acme: Any, api_for:
     assert api.get(f"/api/v2/connections/{connection}/sample", {"entity": "invoices.csv"}).json()["rows"] == [{"id": 9}]
 
 
+def test_uploads_are_listed_in_pages(acme: Any, api_for: Any) -> None:
+    api = api_for(acme)
+    connection = make_connection(api)
+    for number in range(5):
+        upload(api, connection, name=f"file{number}.csv")
+    seen, cursor = [], None
+    while True:
+        page = api.get(
+            f"/api/v2/connections/{connection}/uploads", {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        )
+        seen += [one["path"] for one in page.json()["results"]]
+        cursor = page.json()["next"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"file{number}.csv" for number in range(5)]
+
+
 def test_two_gigabytes_are_refused_before_the_body_is_read(acme: Any, api_for: Any, settings: Any) -> None:
     api = api_for(acme)
     connection = make_connection(api)

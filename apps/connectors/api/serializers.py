@@ -134,10 +134,13 @@ class ConnectionFilter(serializers.Serializer[Any]):
     archived = serializers.BooleanField(required=False, default=False)
 
 
-class EntityFilter(serializers.Serializer[Any]):
-    search = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+class PageQuery(serializers.Serializer[Any]):
     cursor = serializers.CharField(required=False, default=None, allow_null=True, max_length=2000)
     limit = serializers.IntegerField(required=False, default=50, min_value=1, max_value=200)
+
+
+class EntityFilter(PageQuery):
+    search = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
 
 
 class EntityRefSerializer(serializers.Serializer[Any]):
@@ -200,6 +203,7 @@ class UploadSerializer(serializers.Serializer[Any]):
 
 class UploadListSerializer(serializers.Serializer[Any]):
     results = UploadSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
 
 
 class UploadInputSerializer(serializers.Serializer[Any]):

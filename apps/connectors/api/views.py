@@ -223,11 +223,14 @@ class UploadListView(APIView):
         uploads.check_upload_size(int(announced) - MULTIPART_BYTES if announced.isdigit() else None)
         super().initial(request, *args, **kwargs)
 
-    @extend_schema(operation_id="connection_uploads", responses=shapes.UploadListSerializer)
+    @extend_schema(
+        operation_id="connection_uploads", parameters=[shapes.PageQuery], responses=shapes.UploadListSerializer
+    )
     def get(self, request: Request, connection_id: UUID) -> Response:
-        """Uploaded files, the latest first."""
-        found = uploads.list_uploads(connection_id, actor=actor_of(request))
-        return Response({"results": shapes.UploadSerializer(found, many=True).data})
+        """Uploaded files, the latest first, one page at a time."""
+        given = read_input(shapes.PageQuery, request.query_params)
+        found, following = uploads.list_uploads(connection_id, **given, actor=actor_of(request))
+        return Response({"results": shapes.UploadSerializer(found, many=True).data, "next": following})
 
     @extend_schema(
         operation_id="connection_upload",

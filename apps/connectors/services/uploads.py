@@ -106,8 +106,13 @@ def store_upload(connection_id: UUID, name: str, chunks: Iterable[bytes], *, act
     return _to_upload(target)
 
 
-def list_uploads(connection_id: UUID, *, actor: Actor) -> list[Upload]:
-    """Uploaded files, the latest first.
+def list_uploads(
+    connection_id: UUID, *, cursor: str | None = None, limit: int = 50, actor: Actor
+) -> tuple[list[Upload], str | None]:
+    """One page of the uploaded files, the latest first, and the cursor of the next page (None at the end).
+
+    Args:
+        cursor: from the page before; names its last file, so that new uploads do not shift the pages.
 
     Raises:
         PermissionDenied, ConnectionNotFound, UploadRefused.
@@ -115,9 +120,17 @@ def list_uploads(connection_id: UUID, *, actor: Actor) -> list[Upload]:
     check_permission(actor, "connection:view")
     folder = _folder_of(connection_id)
     if not folder.is_dir():
-        return []
+        return [], None
     found = [_to_upload(path) for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return sorted(found, key=lambda upload: upload.uploaded_at, reverse=True)
+    found.sort(key=_position, reverse=True)
+    if cursor is not None:
+        found = [upload for upload in found if _position(upload) < cursor]
+    page = found[:limit]
+    return page, _position(page[-1]) if len(found) > limit else None
+
+
+def _position(upload: Upload) -> str:
+    return f"{upload.uploaded_at.isoformat(timespec='microseconds')} {upload.path}"
 
 
 def _folder_of(connection_id: UUID) -> Path:

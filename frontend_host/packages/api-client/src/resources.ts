@@ -30,8 +30,8 @@ export function createResources(http: Http) {
         http.get<T.Sample>(`/connections/${enc(id)}/sample`, { entity, limit }, call),
       upload: (id: string, file: File, options: UploadOptions) =>
         http.upload<T.Upload>(`/connections/${enc(id)}/uploads`, file, options),
-      uploads: (id: string, call?: CallOptions) =>
-        http.get<Page<T.Upload>>(`/connections/${enc(id)}/uploads`, {}, call),
+      uploads: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.Upload>>(`/connections/${enc(id)}/uploads`, query, call),
     },
     flows: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.Flow>>("/flows", query, call),

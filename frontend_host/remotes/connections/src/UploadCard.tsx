@@ -5,12 +5,13 @@ import {
   ErrorNotice,
   formatBytes,
   Icon,
+  Pager,
   Progress,
   useAction,
   useCan,
   useMfe,
+  usePages,
   useQueryParams,
-  useResource,
 } from "@portal/ui";
 import { useRef, useState } from "react";
 
@@ -18,13 +19,15 @@ import { useRef, useState } from "react";
 export function UploadCard({ connection }: { connection: Connection }) {
   const { api, locale, notify, signal } = useMfe();
   const [, setParams] = useQueryParams();
-  const uploads = useResource(`uploads ${connection.id}`, (call) => api.connections.uploads(connection.id, call));
+  const uploads = usePages(`uploads ${connection.id}`, (cursor, call) =>
+    api.connections.uploads(connection.id, { cursor, limit: 20 }, call),
+  );
   const upload = useAction();
   const [over, setOver] = useState(false);
   const [sent, setSent] = useState<{ name: string; done: number; total: number } | null>(null);
   const control = useRef<AbortController | null>(null);
   const picker = useRef<HTMLInputElement>(null);
-  const mayEdit = useCan("connection:edit");
+  const mayUpload = useCan("connection:use");
   const rows = uploads.data?.results ?? [];
 
   const send = async (file: File | undefined) => {
@@ -43,11 +46,11 @@ export function UploadCard({ connection }: { connection: Connection }) {
     uploads.reload();
     setParams({ entity: stored.entity });
   };
-  if (!mayEdit && !rows.length) return null;
+  if (!mayUpload && !rows.length) return null;
   return (
     <Card title="Files">
       <div className="stack gap-3">
-        {mayEdit && (
+        {mayUpload && (
           <section
             className={`drop ${over ? "over" : ""}`}
             aria-label="Upload a file"
@@ -104,6 +107,12 @@ export function UploadCard({ connection }: { connection: Connection }) {
             ))}
           </ul>
         )}
+        <Pager
+          hasPrevious={uploads.hasPrevious}
+          hasNext={uploads.hasNext}
+          onPrevious={uploads.previous}
+          onNext={uploads.next}
+        />
       </div>
     </Card>
   );
