@@ -77,6 +77,7 @@ def test_bootstrap_tells_who_where_and_what(acme: Tenant, built: Path, client_fo
     assert bootstrap["user"]["email"] == client.user.email
     assert bootstrap["permissions"] == ["run:view"]
     assert [remote["id"] for remote in bootstrap["remotes"]] == ["overview"]
+    assert bootstrap["withheld"] == [{"name": "Flows", "routes": ["/flows"]}]
 
 
 @pytest.mark.django_db

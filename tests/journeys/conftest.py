@@ -150,7 +150,8 @@ def ledger(workers: None, django_db_blocker: Any) -> Iterator[Ledger]:
     from apps.tenancy.services.context import tenant_context
     from tests.conftest import create_user
 
-    database = f"source_ledger_{free_port()}"
+    number = free_port()
+    database = f"source_ledger_{number}"
     with django_db_blocker.unblock():
         acme = get_tenant("acme")
         api = APIClient(HTTP_HOST="acme.localhost")
@@ -158,11 +159,11 @@ def ledger(workers: None, django_db_blocker: Any) -> Iterator[Ledger]:
         with tenant_context(acme):
             api.force_login(user)
         source = _create_source(database, SCRIPT)
-        body = {"name": "Ledger", "slug": "ledger", "connector": "postgresql", **source}
+        body = {"name": f"Ledger {number}", "slug": f"ledger-{number}", "connector": "postgresql", **source}
         made = _ok(api.post("/api/v2/connections", body))
         _ok(api.post(f"/api/v2/connections/{made['id']}/check"))
-        draft = build_definition(source="ledger", target="ledger_invoices")
-        flow = _ok(api.post("/api/v2/flows", {"name": "Ledger invoices", "draft": draft}))
+        draft = build_definition(source=made["slug"], target=f"ledger_invoices_{number}")
+        flow = _ok(api.post("/api/v2/flows", {"name": f"Ledger invoices {number}", "draft": draft}))
         url = f"/api/v2/flows/{flow['id']}"
         version = _ok(api.post(f"{url}/publish", {"note": "First version"}))
         _ok(api.post(f"{url}/deploy", {"environment": "dev", "version": version["number"]}))

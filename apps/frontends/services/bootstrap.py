@@ -26,6 +26,12 @@ def list_visible_remotes(build: Build, permissions: frozenset[str]) -> list[Remo
     ]
 
 
+def list_withheld_areas(build: Build, permissions: frozenset[str]) -> list[dict[str, Any]]:
+    """Names and routes of the other remotes, so that their addresses are refused instead of called mistyped."""
+    visible = list_visible_remotes(build, permissions)
+    return [{"name": remote.name, "routes": list(remote.routes)} for remote in build.remotes if remote not in visible]
+
+
 def build_bootstrap(request: HttpRequest, build: Build) -> dict[str, Any]:
     """The JSON beside the import map: who, where, what they may do and which remotes they see.
 
@@ -48,6 +54,7 @@ def build_bootstrap(request: HttpRequest, build: Build) -> dict[str, Any]:
         },
         "permissions": sorted(actor.permissions),
         "remotes": [remote.to_json() for remote in list_visible_remotes(build, actor.permissions)],
+        "withheld": list_withheld_areas(build, actor.permissions),
         "csrfToken": get_token(request),
         "apiUrl": API_URL,
         "liveUrl": LIVE_URL,

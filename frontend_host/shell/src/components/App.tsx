@@ -34,7 +34,7 @@ export function App({ shell }: { shell: Shell }) {
         <Sidebar shell={shell} />
         <TopBar shell={shell} />
         <main id="outlet" ref={outlet} tabIndex={-1}>
-          {!shell.isKnownPath(path) && <NotFound />}
+          {!shell.isKnownPath(path) && <NotFound withheld={shell.withheldAt(path)} />}
         </main>
         <BottomBar shell={shell} />
         {overlay === "palette" && <CommandPalette shell={shell} onClose={close} />}

@@ -6,6 +6,8 @@ export interface Bootstrap {
   user: UserInfo;
   permissions: string[];
   remotes: RemoteDescriptor[];
+  /** Areas that exist but need a permission this person lacks. */
+  withheld: { name: string; routes: string[] }[];
   csrfToken: string;
   apiUrl: string;
   liveUrl: string;

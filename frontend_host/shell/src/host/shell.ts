@@ -95,6 +95,11 @@ export class Shell {
     return pathname === "/" || findRemote(this.boot.remotes, pathname) !== null;
   }
 
+  /** The name of the area at this address that the person may not open, if it is one. */
+  withheldAt(pathname: string): string | null {
+    return findRemote(this.boot.withheld, pathname)?.name ?? null;
+  }
+
   private guardLeaving = (message: string | null): void => {
     if (this.store.get().guard !== message) this.store.set({ guard: message });
   };
