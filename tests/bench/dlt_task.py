@@ -25,7 +25,8 @@ def mapped_arrow(path, changed_share=None):
     note = "note" if changed_share is None else "CASE WHEN id % 100 = 1 THEN 'changed ' || note ELSE note END"
     return engine.sql(
         f"""SELECT id AS invoice_id, upper(trim(number)) AS number, customer_id, customer_name, issued_on, due_on,
-        upper(currency) AS currency, net::DECIMAL(18,2) AS net, tax::DECIMAL(18,2) AS tax, total::DECIMAL(18,2) AS total,
+        upper(currency) AS currency, net::DECIMAL(18,2) AS net, tax::DECIMAL(18,2) AS tax,
+        total::DECIMAL(18,2) AS total,
         CASE WHEN status = 'paid' THEN 'settled' ELSE status END AS status, updated_at, {note} AS note
         FROM read_csv('{path}') WHERE total >= 0 AND due_on >= issued_on"""
     ).to_arrow_reader(65_536)
