@@ -99,6 +99,7 @@ class ConnectionContext:
         purpose: why it is opened (`check`, `read`, `write`, …); goes to logs and the system's session name.
         warehouse_url, warehouse_role, warehouse_schema: the tenant's analytics schema and the role that owns it.
         files_root: the tenant's own folder on the server.
+        spill_root: the tenant's own folder for temporary files; empty for the system's.
         connect_timeout_s, statement_timeout_s: limits of this connection; 0 = none.
     """
 
@@ -109,6 +110,7 @@ class ConnectionContext:
     warehouse_role: str = ""
     warehouse_schema: str = ""
     files_root: str = ""
+    spill_root: str = ""
     connect_timeout_s: float = 10.0
     statement_timeout_s: float = 0.0
 

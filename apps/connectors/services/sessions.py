@@ -73,9 +73,15 @@ def build_context(purpose: str, connection_id: UUID | None = None) -> Connection
         warehouse_role=tenant.db_role,
         warehouse_schema=tenant.warehouse_schema,
         files_root=str(tenant_files_root(tenant.id)),
+        spill_root=str(tenant_spill_root(tenant.id)),
     )
 
 
 def tenant_files_root(tenant_id: UUID) -> Path:
     """The tenant's own folder; its name is the tenant's id, so that no slug can lead into another's."""
     return Path(settings.FILES_ROOT) / str(tenant_id)
+
+
+def tenant_spill_root(tenant_id: UUID) -> Path:
+    """Where the tenant's temporary files lie while they are worked on."""
+    return Path(settings.SPILL_ROOT) / str(tenant_id)

@@ -81,7 +81,7 @@ class FilesConnector(ConnectorBase):
             kind = format_of(path)
             if kind == CSV:
                 dialect = tabular.find_dialect(local, self.config, path)
-                fields = self._infer(tabular.sample_csv(local, dialect, path))
+                fields = self._infer(tabular.sample_csv(local, dialect, path, self._storage.spill))
             elif kind == XLSX:
                 table = tabular.read_xlsx(local, sheet, self.config, path)
                 rows = table.num_rows
@@ -192,7 +192,7 @@ class FilesConnector(ConnectorBase):
         self, local: Path, path: str, names: list[str], types: dict[str, str], batch_rows: int, *, text_only: bool
     ) -> Iterator[pa.RecordBatch]:
         dialect = tabular.find_dialect(local, self.config, path)
-        with tabular.utf8_copy(local, dialect, path) as plain:
+        with tabular.utf8_copy(local, dialect, path, self._storage.spill) as plain:
             position = 0
             for batch in tabular.read_csv(plain, dialect, path, self.rejected, batch_rows=batch_rows):
                 typed = self._typed(batch.select(names), names, types, position, text_only=text_only)

@@ -17,16 +17,19 @@ import pyarrow.json
 import pyarrow.parquet
 
 from apps.connectors.catalog.files.inference import infer_type
-from apps.connectors.catalog.files.tabular import MAX_LINE_BYTES, open_binary
+from apps.connectors.catalog.files.tabular import MAX_LINE_BYTES, fitting_rows, open_binary, unpacking_errors
 from apps.connectors.contracts import EntityField, RejectedRecord
 from apps.connectors.exceptions import UnreadableInput
 from apps.expressions.contracts import Field, Schema
+from apps.expressions.types import UnknownTypeName, from_arrow_type
 
 BLOCK_BYTES = 8 * 1024**2
 SAMPLE_LINES = 2_000
 MAX_REJECTED = 10_000
 PARSERS = 2
 """Blocks that are parsed ahead, each in its own thread: parsing costs more than everything after it."""
+EXACT_NUMBER = re.compile(r'"\\u0000([-+.0-9E]+)\\u0000"')
+"""A decimal on its way through `json.dumps`, which writes no exact ones itself."""
 TEXTUAL = ("DATE", "TIMESTAMP", "TIMESTAMPTZ")
 
 
@@ -38,10 +41,10 @@ def sample_ndjson(path: Path, shown: str) -> tuple[EntityField, ...]:
     """
     values: dict[str, list[Any]] = {}
     count = 0
-    with open_binary(path) as file:
+    with unpacking_errors(shown), open_binary(path) as file:
         for _number, line in zip(range(SAMPLE_LINES), _lines(file, shown), strict=False):
             try:
-                record = json.loads(line, parse_float=Decimal)
+                record = _load(line)
             except ValueError:
                 continue
             if isinstance(record, dict):
@@ -68,7 +71,11 @@ def read_ndjson(
     """
     schema = arrow_schema(fields)
     line_number = 1
-    with open_binary(path) as file, ThreadPoolExecutor(PARSERS, thread_name_prefix="ndjson") as pool:
+    with (
+        unpacking_errors(shown),
+        open_binary(path) as file,
+        ThreadPoolExecutor(PARSERS, thread_name_prefix="ndjson") as pool,
+    ):
         ahead: deque[tuple[bytes, int, Future[pa.Table | None]]] = deque()
         blocks = _blocks(file, shown)
         try:
@@ -119,15 +126,25 @@ def parquet_fields(path: Path, shown: str) -> tuple[tuple[EntityField, ...], int
     """
     try:
         with pa.parquet.ParquetFile(path) as file:
-            schema = Schema.from_arrow(file.schema_arrow)
-            natives = [str(one.type) for one in file.schema_arrow]
-            fields = tuple(
-                EntityField(one.name, one.type, native, one.nullable, False, position)
-                for position, (one, native) in enumerate(zip(schema.fields, natives, strict=True))
-            )
+            fields = tuple(_parquet_field(one, position, shown) for position, one in enumerate(file.schema_arrow))
             return fields, file.metadata.num_rows, file.num_row_groups
     except (pa.ArrowInvalid, OSError) as error:
         raise UnreadableInput(f"{shown} is not a readable Parquet file: {str(error)[:200]}", value=shown) from error
+
+
+def _parquet_field(field: pa.Field, position: int, shown: str) -> EntityField:
+    try:
+        if pa.types.is_decimal256(field.type):
+            raise UnknownTypeName(str(field.type))
+        type_ = from_arrow_type(field.type)
+    except UnknownTypeName:
+        raise UnreadableInput(
+            f"Column {field.name} of {shown} has the type {field.type}, which cannot be read.",
+            field=field.name,
+            value=str(field.type),
+            remedy="Write the column as text or as a number, or leave it out of the file.",
+        ) from None
+    return EntityField(field.name, type_, str(field.type), field.nullable, False, position)
 
 
 def read_parquet(
@@ -138,6 +155,8 @@ def read_parquet(
         with pa.parquet.ParquetFile(path) as file:
             chosen = groups if groups is not None else range(file.num_row_groups)
             position = sum(file.metadata.row_group(index).num_rows for index in range(chosen.start))
+            size_bytes = sum(file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups))
+            batch_rows = fitting_rows(batch_rows, size_bytes // max(1, file.metadata.num_rows))
             for batch in file.iter_batches(batch_rows, row_groups=list(chosen), columns=list(columns)):
                 yield batch.select(list(columns)), position
                 position += batch.num_rows
@@ -178,7 +197,7 @@ def _read_lines(
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_float=Decimal)
+            record = _load(line)
             values = [_fitting(_member(record, one.name), one, schema.field(one.name).type) for one in fields]
         except (ValueError, pa.ArrowException) as error:
             rejected.append(
@@ -198,6 +217,15 @@ def _read_lines(
     return pa.table(columns, schema=schema.append(pa.field("_line", pa.int64())))
 
 
+def _load(line: bytes) -> Any:
+    """A JSON value whose fractions are exact; NaN and Infinity, which JSON does not have, are refused."""
+    return json.loads(line, parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
 def _member(record: Any, name: str) -> Any:
     if isinstance(record, dict):
         return record.get(name)
@@ -208,7 +236,7 @@ def _fitting(value: Any, field: EntityField, arrow: pa.DataType) -> Any:
     if value is None:
         return None
     if field.type == "JSON":
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return EXACT_NUMBER.sub(r"\1", json.dumps(value, default=lambda number: f"\0{number}\0"))
     if pa.types.is_decimal(arrow) and isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     if pa.types.is_string(arrow) is not isinstance(value, str):
@@ -234,7 +262,8 @@ def _type_of(values: list[Any]) -> str:
         return "BIGINT"
     if kinds <= {int, Decimal}:
         if all(-int(value.as_tuple().exponent) <= 18 for value in found if isinstance(value, Decimal)):
-            return infer_type([format(value, "f") if isinstance(value, Decimal) else str(value) for value in found])
+            type_ = infer_type([format(value, "f") if isinstance(value, Decimal) else str(value) for value in found])
+            return "JSON" if type_ == "VARCHAR" else type_  # more digits than any number type holds
         return "DOUBLE"
     if kinds == {str}:
         type_ = infer_type(found)

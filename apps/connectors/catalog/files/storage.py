@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import fsspec
 
+from apps.connectors.catalog.files.spill import FULL, Spill
 from apps.connectors.contracts import ConnectionContext
 from apps.connectors.exceptions import (
     ConfigInvalid,
@@ -54,11 +54,12 @@ def is_data_file(path: str) -> bool:
 class Storage:
     """Files below one root; no path leads out of it."""
 
-    def __init__(self, filesystem: Any, root: str, *, local: bool) -> None:
+    def __init__(self, filesystem: Any, root: str, *, local: bool, spill: Spill) -> None:
         """Bind a filesystem and a root."""
         self._filesystem = filesystem
         self._root = root.rstrip("/")
         self.local = local
+        self.spill = spill
 
     @classmethod
     def open(cls, config: Mapping[str, Any], secrets: Mapping[str, str], context: ConnectionContext) -> Storage:
@@ -70,18 +71,19 @@ class Storage:
         """
         location = config["location"]
         folder = clean_path(str(config.get("folder") or ""), field="config.folder", empty_ok=True)
+        spill = Spill(context.spill_root)
         if location == "object_store":
-            return cls._open_bucket(config, secrets, folder)
+            return cls._open_bucket(config, secrets, folder, spill)
         if not context.files_root:
             raise ConfigInvalid("Files belong to an organisation; there is none here.", field="config.location")
         if location == UPLOADS[:-1]:
             root = uploads_folder(context.files_root, context.connection_id or "draft")
         else:
             root = Path(context.files_root) / FOLDERS / folder
-        return cls(fsspec.filesystem("file"), str(root), local=True)
+        return cls(fsspec.filesystem("file"), str(root), local=True, spill=spill)
 
     @classmethod
-    def _open_bucket(cls, config: Mapping[str, Any], secrets: Mapping[str, str], folder: str) -> Storage:
+    def _open_bucket(cls, config: Mapping[str, Any], secrets: Mapping[str, str], folder: str, spill: Spill) -> Storage:
         bucket = str(config.get("bucket") or "")
         if not bucket:
             raise ConfigInvalid("An object store needs a bucket.", field="config.bucket", remedy="Enter its name.")
@@ -106,7 +108,7 @@ class Storage:
             use_listings_cache=False,
             skip_instance_cache=True,
         )
-        return cls(filesystem, f"{bucket}/{folder}".rstrip("/"), local=False)
+        return cls(filesystem, f"{bucket}/{folder}".rstrip("/"), local=False, spill=spill)
 
     def check(self) -> str:
         """See that the root can be listed; returns a sentence."""
@@ -148,7 +150,7 @@ class Storage:
         if self.local:
             yield Path(self._full(path))
             return
-        with temporary_file(suffix=Path(path).suffix) as target:
+        with self.spill.file(suffix=Path(path).suffix) as target:
             with storage_errors(path), self._filesystem.open(self._full(path), "rb") as source:
                 with target.open("wb") as file:
                     shutil.copyfileobj(source, file, COPY_BYTES)
@@ -162,10 +164,13 @@ class Storage:
                 target = Path(full)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 near = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-                shutil.move(source, near)
-                with near.open("rb+") as file:
-                    os.fsync(file.fileno())
-                near.replace(target)
+                try:
+                    shutil.move(source, near)
+                    with near.open("rb+") as file:
+                        os.fsync(file.fileno())
+                    near.replace(target)
+                finally:
+                    near.unlink(missing_ok=True)
             else:
                 self._filesystem.put_file(str(source), full)
 
@@ -221,18 +226,6 @@ def clean_path(path: str, *, field: str, empty_ok: bool = False) -> str:
 
 
 @contextmanager
-def temporary_file(*, suffix: str = "") -> Iterator[Path]:
-    """A path for a temporary file that is removed afterwards."""
-    handle, name = tempfile.mkstemp(prefix="portal-", suffix=suffix)
-    os.close(handle)
-    path = Path(name)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
 def storage_errors(what: str) -> Iterator[None]:
     """The filesystem's errors as the portal's."""
     try:
@@ -242,8 +235,8 @@ def storage_errors(what: str) -> Iterator[None]:
     except PermissionError as error:
         raise CredentialsRefused(f"The storage refuses access to {what}.", field="secrets.access_key") from error
     except OSError as error:
-        if error.errno == 28:
-            raise OutOfSpace("The disk is full.") from error
+        if error.errno in FULL:
+            raise OutOfSpace(f"The disk is full, so {what} could not be written.") from error
         if isinstance(error, UnicodeError):
             raise UnreadableInput(f"{what} cannot be read.") from error
         raise SystemUnavailable(f"The storage does not answer for {what}: {str(error)[:200]}") from error

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from apps.connectors.base import Writer
-from apps.connectors.catalog.files.inference import TextColumn, convert_text
-from apps.connectors.catalog.files.records import read_ndjson
-from apps.connectors.catalog.files.storage import Storage, storage_errors, temporary_file
+from apps.connectors.catalog.files.spill import SORT_MEMORY_MB, spill_errors
+from apps.connectors.catalog.files.storage import COPY_BYTES, Storage
+from apps.connectors.catalog.files.tabular import MAX_LINE_BYTES, open_binary, unpacking_errors
 from apps.connectors.choices import Disposition
-from apps.connectors.contracts import ROW_ID, RejectedRecord, StagedPart, WriteRequest, WriteResult
+from apps.connectors.contracts import ROW_ID, StagedPart, WriteRequest, WriteResult
 from apps.connectors.exceptions import (
     DuplicateKeys,
     EmptyExtract,
     EntityGone,
     NotSupported,
+    SchemaChanged,
     StagingLost,
-    UnreadableInput,
     WriteRefused,
 )
 from apps.expressions.contracts import Field, Schema
@@ -35,6 +36,7 @@ from apps.expressions.contracts import Field, Schema
 STAGING = ".aip"
 ABORTED = "aborted"
 PENDING = "pending.json"
+REPLACE_INSTEAD = "Use replace, or load into a new file."
 
 
 class FilesWriter(Writer):
@@ -54,7 +56,6 @@ class FilesWriter(Writer):
         self._storage = storage
         self._path = path
         self._kind = kind
-        self._existing_rows = 0
         self._compressed = path.endswith(".gz")
         target = hashlib.sha256(path.encode()).hexdigest()[:16]
         self._folder = f"{STAGING}/{request.run_id}/{target}"
@@ -65,8 +66,8 @@ class FilesWriter(Writer):
     def stage(self, batches: Iterable[pa.RecordBatch], *, part: str) -> StagedPart:
         """Write one part; see `Writer.stage`."""
         rows = 0
-        with temporary_file(suffix=".arrow") as path:
-            with storage_errors(self._path), pa.OSFile(str(path), "wb") as sink:
+        with self._storage.spill.file(suffix=".arrow") as path:
+            with spill_errors(), pa.OSFile(str(path), "wb") as sink:
                 with pa.ipc.new_file(sink, self._schema) as writer:
                     for batch in batches:
                         if batch.num_rows:
@@ -104,15 +105,9 @@ class FilesWriter(Writer):
         rows = sum(part.rows for part in parts)
         if rows == 0 and not allow_empty and self.request.disposition == Disposition.REPLACE:
             raise EmptyExtract(f"The extract for {self._path} has no rows, so the file was kept.", value=self._path)
-        with self._staged(parts) as tables, temporary_file(suffix=".out") as target:
-            batches = self._accepted(tables)
-            written = 0
-            with storage_errors(self._path):
-                written = _write_file(target, self._kind, self._output_schema(), self._all_batches(batches))
-                if self._compressed:
-                    target = _compress(target)
-            kept = self._existing_rows if self.request.disposition == Disposition.APPEND else 0
-            inserted = written - kept
+        with self._staged(parts) as tables, self._storage.spill.file(suffix=".out") as target:
+            with spill_errors():
+                inserted = self._write(target, self._accepted(tables))
             if self.request.on_duplicate == "refuse" and inserted < rows:
                 raise DuplicateKeys(f"Several rows have the same {', '.join(self.request.keys)}.", value=self._path)
             result = WriteResult(rows, inserted=inserted, duplicates=rows - inserted, facts={"how": "file"})
@@ -138,39 +133,70 @@ class FilesWriter(Writer):
         except EntityGone:
             return None
 
-    def _all_batches(self, new: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        self._existing_rows = 0
-        if self.request.disposition == Disposition.APPEND:
-            for batch in self._existing():
-                self._existing_rows += batch.num_rows
-                yield batch
-        yield from new
-
-    def _existing(self) -> Iterator[pa.RecordBatch]:
-        """The rows that are in the target already, as they would be written."""
+    def _write(self, target: Path, new: Iterator[pa.RecordBatch]) -> int:
+        """Write what an append keeps and the new rows; returns how many are new."""
         schema = self._output_schema()
+        if self._kind == "parquet":
+            with pa.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+                for batch in self._existing_parquet(schema):
+                    writer.write_batch(batch)
+                return _count_written(new, writer.write_batch)
+        with _open_for_writing(target, packed=self._compressed) as file:
+            kept = self._copy_existing(file, schema.names)
+            if self._kind == "csv":
+                return _write_csv(file, schema, new, header=not kept)
+            return _write_ndjson(file, schema, new)
+
+    def _copy_existing(self, file: BinaryIO, names: list[str]) -> bool:
+        """Copy the target's present lines as they are, so that an append changes none; returns whether there are any.
+
+        Raises:
+            SchemaChanged: a CSV file has other columns, or in another order.
+        """
+        if self.request.disposition != Disposition.APPEND:
+            return False
         try:
-            with self._storage.local_copy(self._path) as local:
-                if self._kind == "ndjson":
-                    yield from self._existing_lines(local, schema)
-                else:
-                    yield from _read_file(local, self._kind, schema, compressed=self._compressed)
+            with self._storage.local_copy(self._path) as local, unpacking_errors(self._path):
+                with open_binary(local) as existing:
+                    if self._kind == "csv":
+                        self._check_columns(_header_of(existing), names)
+                        existing.seek(0)
+                    last = b""
+                    while chunk := existing.read(COPY_BYTES):
+                        file.write(chunk)
+                        last = chunk
+        except EntityGone:
+            return False
+        if last and not last.endswith(b"\n"):
+            file.write(b"\n")
+        return bool(last)
+
+    def _existing_parquet(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        if self.request.disposition != Disposition.APPEND:
+            return
+        try:
+            with self._storage.local_copy(self._path) as local, pa.parquet.ParquetFile(local) as file:
+                self._check_columns(file.schema_arrow.names, schema.names)
+                for batch in file.iter_batches():
+                    yield batch.select(schema.names).cast(schema)
         except EntityGone:
             return
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SchemaChanged(
+                f"The rows of the existing {self._path} do not fit the load: {error}",
+                value=self._path,
+                remedy=REPLACE_INSTEAD,
+            ) from None
 
-    def _existing_lines(self, local: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """NDJSON keeps dates as text; a line that does not fit would be lost by rewriting, so it stops the load."""
-        unfit: list[RejectedRecord] = []
-        for table, _line in read_ndjson(local, self.request.schema.fields, self._path, unfit):
-            if unfit:
-                raise UnreadableInput(f"The existing {self._path} does not fit: {unfit[0].message}", value=self._path)
-            columns = []
-            for field, one in zip(schema, self.request.schema.fields, strict=True):
-                values = table.column(field.name).combine_chunks()
-                if values.type != field.type:
-                    values, _mask = convert_text(values, TextColumn(one.name, one.type))
-                columns.append(values)
-            yield from pa.table(columns, schema=schema).to_batches(65_536)
+    def _check_columns(self, existing: list[str], wanted: list[str]) -> None:
+        same = existing == wanted or (self._kind == "parquet" and set(existing) == set(wanted))
+        if existing and not same:
+            raise SchemaChanged(
+                f"{self._path} has the columns {', '.join(existing)[:300]}, the load has {', '.join(wanted)[:300]}.",
+                field="disposition",
+                value=self._path,
+                remedy=REPLACE_INSTEAD,
+            )
 
     def _accepted(self, tables: list[pa.Table]) -> Iterator[pa.RecordBatch]:
         names = self._output_schema().names
@@ -188,7 +214,7 @@ class FilesWriter(Writer):
             f"SELECT {names} FROM (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY _row_id DESC) AS place "  # noqa: S608
             f"FROM staged) WHERE place {'>' if losers else '='} 1 ORDER BY _row_id"
         )
-        with duckdb.connect(config={"threads": 2}) as connection:
+        with self._storage.spill.engine() as connection:
             connection.register("staged", pa.concat_tables(tables))
             for batch in connection.sql(statement).to_arrow_reader(65_536):
                 yield self._fitted(batch)
@@ -217,7 +243,7 @@ class FilesWriter(Writer):
         return f"{self._folder}/{hashlib.sha256(part.encode()).hexdigest()[:24]}.arrow"
 
     def _put_json(self, path: str, document: dict[str, Any]) -> None:
-        with temporary_file(suffix=".json") as file:
+        with self._storage.spill.file(suffix=".json") as file:
             file.write_text(json.dumps(document))
             self._storage.put(file, path)
 
@@ -249,53 +275,50 @@ class _StagedTables:
             copy.__exit__(None, None, None)
 
 
-def _write_file(target: Path, kind: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> int:
+def _count_written(batches: Iterator[pa.RecordBatch], write: Callable[[pa.RecordBatch], None]) -> int:
     rows = 0
-    if kind == "parquet":
-        with pa.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                rows += batch.num_rows
-    elif kind == "csv":
-        plain = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in schema])
-        with pa.csv.CSVWriter(target, plain) as writer:
-            for batch in batches:
-                writer.write_batch(batch.cast(plain))
-                rows += batch.num_rows
-    else:
-        with target.open("w", encoding="utf-8") as file, duckdb.connect(config={"threads": 1}) as connection:
-            for batch in batches:
-                connection.register("batch", pa.Table.from_batches([batch]))
-                for (line,) in connection.sql("SELECT to_json(batch)::VARCHAR FROM batch").fetchall():
-                    file.write(line)
-                    file.write("\n")
-                rows += batch.num_rows
+    for batch in batches:
+        write(batch)
+        rows += batch.num_rows
     return rows
 
 
-def _read_file(local: Path, kind: str, schema: pa.Schema, *, compressed: bool) -> Iterator[pa.RecordBatch]:
-    if kind == "parquet":
-        with pa.parquet.ParquetFile(local) as file:
-            for batch in file.iter_batches():
-                yield batch.select(schema.names).cast(schema)
-        return
-    source = pa.input_stream(str(local), compression="gzip" if compressed else None)
-    convert = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=False, include_columns=schema.names)
-    yield from pa.csv.open_csv(
-        source, parse_options=pa.csv.ParseOptions(newlines_in_values=True), convert_options=convert
-    )
+def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, header: bool) -> int:
+    plain = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in schema])
+    with pa.csv.CSVWriter(file, plain, write_options=pa.csv.WriteOptions(include_header=header)) as writer:
+        return _count_written(batches, lambda batch: writer.write_batch(batch.cast(plain)))
+
+
+def _write_ndjson(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> int:
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+
+    def write(batch: pa.RecordBatch) -> None:
+        for name in floats:
+            if not pc.all(pc.is_finite(batch.column(name))).as_py():
+                raise WriteRefused(
+                    f"Column {name} has a value that JSON cannot hold (NaN or infinity).",
+                    field=name,
+                    remedy="Map such values to NULL, or add a validation that keeps such rows out.",
+                )
+        connection.register("batch", pa.Table.from_batches([batch]))
+        lines = connection.sql("SELECT to_json(batch)::VARCHAR FROM batch").fetchall()
+        file.write("".join(f"{line}\n" for (line,) in lines).encode())
+
+    with duckdb.connect(config={"threads": 1, "memory_limit": f"{SORT_MEMORY_MB}MB"}) as connection:
+        return _count_written(batches, write)
+
+
+def _open_for_writing(path: Path, *, packed: bool) -> BinaryIO:
+    return gzip.open(path, "wb", compresslevel=6) if packed else path.open("wb")  # type: ignore[return-value]
+
+
+def _header_of(file: BinaryIO) -> list[str]:
+    line = file.readline(MAX_LINE_BYTES)
+    return next(csv.reader([line.decode("utf-8-sig", "replace")]), [])
 
 
 def _csv_type(kind: pa.DataType) -> pa.DataType:
     return kind if not pa.types.is_nested(kind) else pa.string()
-
-
-def _compress(path: Path) -> Path:
-    packed = path.with_suffix(".packed")
-    with path.open("rb") as source, gzip.open(packed, "wb", compresslevel=6) as target:
-        shutil.copyfileobj(source, target, 1024 * 1024)
-    packed.replace(path)
-    return path
 
 
 def _digest(path: Path) -> str:
