@@ -332,7 +332,8 @@ def test_accounts_that_see_all_sessions_hold_the_watermark_back(
 ) -> None:
     _events_table(admin)
     owner = str(admin.execute("SELECT current_user").fetchone()[0])
-    with connect({**config, "user": owner}) as source, psycopg.connect(database["admin"]) as slow:
+    own_password = admin.info.password or "unused"
+    with connect({**config, "user": owner}, own_password) as source, psycopg.connect(database["admin"]) as slow:
         slow.execute("INSERT INTO sales.events DEFAULT VALUES")
         admin.execute("INSERT INTO sales.events DEFAULT VALUES")
         mark = source.watermark("sales.events", "at")

@@ -568,7 +568,8 @@ def test_source_and_warehouse_on_one_server_know_it(warehouse: ConnectorBase, se
     }
     with connect("postgresql", config, {"password": found["PASSWORD"]}, purpose="test") as source:
         assert source.pushdown_url() == warehouse.pushdown_url()
-    with connect("postgresql", {**config, "database": "postgres"}, {}, purpose="test") as other:
+    elsewhere = {**config, "database": "postgres"}
+    with connect("postgresql", elsewhere, {"password": found["PASSWORD"]}, purpose="test") as other:
         assert other.pushdown_url() != warehouse.pushdown_url()
 
 

@@ -121,33 +121,38 @@ def test_missing_role_is_refused_not_ignored(acme: Tenant) -> None:
 class WeakLogin:
     """A database user without rights that the connection logs in as."""
 
-    def __init__(self, name: str, usual: str) -> None:
+    password = "weak but long enough"
+
+    def __init__(self, name: str, usual: tuple[str, str]) -> None:
         self.name = name
         self._usual = usual
 
     def as_usual(self, *statements: str) -> None:
         """Runs statements as the portal's own user."""
-        self._log_in(self._usual)
+        self._log_in(*self._usual)
         for statement in statements:
             run(statement)
-        self._log_in(self.name)
+        self._log_in(self.name, self.password)
 
-    def _log_in(self, user: str) -> None:
+    def log_out(self) -> None:
+        """The connection logs in as usual again."""
+        self._log_in(*self._usual)
+
+    def _log_in(self, user: str, password: str) -> None:
         connection.close()
-        connection.settings_dict["USER"] = user
+        connection.settings_dict.update(USER=user, PASSWORD=password)
 
 
 @pytest.fixture
 def weak_login(committed_acme: Tenant) -> Iterator[WeakLogin]:
-    usual = connection.settings_dict["USER"]
+    usual = (connection.settings_dict["USER"], connection.settings_dict["PASSWORD"])
     login = WeakLogin(f"weak_{committed_acme.db_role}", usual)
-    login.as_usual(f"CREATE ROLE {login.name} LOGIN")
+    login.as_usual(f"CREATE ROLE {login.name} LOGIN PASSWORD '{login.password}'")
     yield login
     login.as_usual(
         f"REVOKE ALL ON DATABASE {connection.settings_dict['NAME']} FROM {login.name}", f"DROP ROLE {login.name}"
     )
-    connection.close()
-    connection.settings_dict["USER"] = usual
+    login.log_out()
 
 
 def test_database_user_without_rights_gets_one_clear_error_at_a_time(
