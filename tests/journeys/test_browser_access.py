@@ -53,7 +53,7 @@ def test_session_of_one_tenant_is_nobody_on_another_ones_host(
     expect(page.get_by_role("heading", name=ledger.flow["name"])).to_be_visible()
     page.goto(stack.url("globex", ledger.paths["flow"]))
     expect(page).to_have_url(re.compile(r"/accounts/login/\?next="))
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     assert page.evaluate("fetch('/api/v2/flows').then((answer) => answer.status)") in (401, 403)
 
 

@@ -1,4 +1,4 @@
-"""The editor keeps what people typed: undo and redo, two people on one draft, a server that is away. And first steps."""
+"""The editor keeps what people typed: undo, two people on one draft, a server that is away. And the first steps."""
 
 from __future__ import annotations
 

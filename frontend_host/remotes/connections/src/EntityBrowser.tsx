@@ -152,8 +152,8 @@ function EntityCard({ connection, entity }: { connection: Connection; entity: st
 
 function SchemaTable({ schema }: { schema: EntitySchema }) {
   return (
-    <div className="table-wrap">
-      <table className="table" aria-label={`Columns of ${schema.name}`}>
+    <section className="table-wrap" aria-label={`Columns of ${schema.name}`} tabIndex={0}>
+      <table className="table">
         <thead>
           <tr>
             <th scope="col">Column</th>
@@ -183,6 +183,6 @@ function SchemaTable({ schema }: { schema: EntitySchema }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }

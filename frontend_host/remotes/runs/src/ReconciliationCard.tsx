@@ -137,8 +137,8 @@ function Breaks({ breaks, total }: { breaks: Break[]; total: number }) {
       <summary className="small strong">
         {total > breaks.length ? `${total} breaks, the first ${breaks.length}` : `${breaks.length} breaks`}
       </summary>
-      <div className="breaks table-wrap">
-        <table className="table" aria-label="Breaks">
+      <section className="breaks table-wrap" aria-label="Breaks" tabIndex={0}>
+        <table className="table">
           <thead>
             <tr>
               <th scope="col">Key</th>
@@ -162,7 +162,7 @@ function Breaks({ breaks, total }: { breaks: Break[]; total: number }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
     </details>
   );
 }

@@ -93,8 +93,8 @@ export function ContractPanel() {
         }
       >
         {names.length ? (
-          <div className="table-wrap">
-            <table className="table" aria-label="Contract">
+          <section className="table-wrap" aria-label="Contract" tabIndex={0}>
+            <table className="table">
               <thead>
                 <tr>
                   <th scope="col">Column</th>
@@ -119,7 +119,7 @@ export function ContractPanel() {
                 })}
               </tbody>
             </table>
-          </div>
+          </section>
         ) : (
           <Empty icon="table" title="The source shows no columns yet" />
         )}
