@@ -43,9 +43,9 @@ class FinishLoad(StepType):
         context.check()  # the last moment to notice a cancellation or a lost lease
         duplicates, duplicate_totals = quarantine_duplicates(context, plan, definition, writer, results)
         result: WriteResult = writer.finish(results.staged, allow_empty=plan.allow_empty, marker=str(context.run.id))
-        # The parts have counted these rows as accepted and staged.
-        context.stats.rows_quarantined = duplicates
-        context.stats.rows_accepted = context.stats.rows_written = -duplicates
+        # The parts have counted these rows as accepted; only now is anything written.
+        context.stats.rows_quarantined, context.stats.rows_accepted = duplicates, -duplicates
+        context.stats.rows_written = results.staged_rows - duplicates
         return StepOutcome(
             output={
                 "write_result": result.to_json(),

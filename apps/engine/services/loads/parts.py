@@ -31,6 +31,7 @@ from apps.quality.services.payloads import encode_payload
 from apps.tenancy.services.context import require_tenant
 
 METERED_AT_ONCE = 10_000
+METERED_BYTES = 32 * 1024**2
 
 
 class LoadPart(StepType):
@@ -53,7 +54,6 @@ class LoadPart(StepType):
             staged = work.stage(writer)
         finally:
             work.close()
-        context.stats.rows_written = staged.rows
         return StepOutcome(
             output={
                 "staged": staged.to_json(),
@@ -180,7 +180,7 @@ class PartWork:
         if column and self._plan.next_cursor and not self._plan.next_cursor.get("guarded"):
             self.highest = highest_of(batch, column, self.highest, self._cursor_type)
         batch = add_row_ids(batch, self._index)
-        refused, self._refused = self._refused, []
+        refused, self._refused = [*self._refused, *self._take_unreadable()], []
         read += len(refused)
         if self._drift is not None:
             batch, drifted = self._drift.apply(batch)
@@ -209,7 +209,8 @@ class PartWork:
         names = [field.name for field in source.type]
         columns = pa.Table.from_arrays(source.flatten(), names=names)
         self._waiting.append(columns.append_column(ROW_ID, rejected.column(ROW_ID)))
-        if sum(table.num_rows for table in self._waiting) >= METERED_AT_ONCE:
+        rows = sum(table.num_rows for table in self._waiting)
+        if rows >= METERED_AT_ONCE or sum(table.nbytes for table in self._waiting) >= METERED_BYTES:
             self._meter_waiting()
 
     def _meter_waiting(self) -> None:
@@ -219,17 +220,23 @@ class PartWork:
             for batch in table.to_batches():
                 self._rejected_meter.add(batch)
 
+    def _take_unreadable(self) -> list[RejectedRow]:
+        """Records that the source could not make a row of go to the quarantine, too: they were read and refused."""
+        if self._source is None or not self._source.rejected:
+            return []
+        found: list[RejectedRecord] = list(self._source.rejected)
+        self._source.rejected.clear()
+        return [_unreadable_row(record, self._index) for record in found]
+
     # -- the caller's thread ---------------------------------------------------------------------------------------
 
     def _keep_unreadable(self, context: StepContext) -> None:
-        """Records that the source could not make a row of go to the quarantine, too: they were read and refused."""
-        unreadable: list[RejectedRecord] = list(getattr(self._source, "rejected", ()))
-        if not unreadable:
-            return
-        keep_rejected(context, [_unreadable_row(record, self._index) for record in unreadable])
-        context.stats.rows_read += len(unreadable)
-        context.stats.rows_quarantined += len(unreadable)
-        self._source.rejected.clear()
+        """What the source could not read after its last batch."""
+        unreadable = self._take_unreadable()
+        if unreadable:
+            keep_rejected(context, unreadable)
+            context.stats.rows_read += len(unreadable)
+            context.stats.rows_quarantined += len(unreadable)
 
 
 def _unreadable_row(record: RejectedRecord, index: int) -> RejectedRow:

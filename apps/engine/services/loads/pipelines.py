@@ -21,6 +21,7 @@ from apps.engine.exceptions import CountsDiffer
 QUEUED_BATCHES = 2
 WAIT_S = 0.2
 JOIN_S = 1.0
+KEPT_BYTES = 32 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Pipeline:
             batches: the source; consumed in the producer's thread only.
             transform: maps one source batch; called in the producer's thread only.
             keep: writes rejected rows; called in the caller's thread, with at most about `keep_rows` at once.
-            keep_rows: rejected rows that may wait in memory.
+            keep_rows: rejected rows that may wait in memory, fewer when they are large.
         """
         self._context = context
         self._batches = batches
@@ -70,6 +71,7 @@ class Pipeline:
         self._queue: queue.Queue[Piece | BaseException | None] = queue.Queue(maxsize=QUEUED_BATCHES)
         self._stop = threading.Event()
         self._waiting: list[Any] = []
+        self._waiting_bytes = 0
         self.failure: BaseException | None = None
 
     def accepted(self) -> Iterator[pa.RecordBatch]:
@@ -88,7 +90,8 @@ class Pipeline:
                 self._count(piece)
                 if piece.rejected:
                     self._waiting += piece.rejected
-                    if len(self._waiting) >= self._keep_rows:
+                    self._waiting_bytes += piece.size_bytes * len(piece.rejected) // max(1, piece.read)
+                    if len(self._waiting) >= self._keep_rows or self._waiting_bytes >= KEPT_BYTES:
                         self._flush()
                 self._context.tick()
                 yield from piece.accepted
@@ -153,5 +156,5 @@ class Pipeline:
 
     def _flush(self) -> None:
         if self._waiting:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
             self._keep(waiting)

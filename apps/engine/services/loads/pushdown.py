@@ -212,7 +212,7 @@ def _outcome(
             f"The source has {read:,} rows, but {staged.rows:,} were staged and {rejected.count:,} rejected."
         )
     stats = context.stats
-    stats.rows_read, stats.rows_accepted, stats.rows_written = read, staged.rows, staged.rows
+    stats.rows_read, stats.rows_accepted = read, staged.rows
     stats.rows_quarantined, stats.rows_filtered = rejected.count, filtered
     return StepOutcome(
         output={
