@@ -1,8 +1,9 @@
 """REST v2 of a tenant: every app contributes its own routes."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 
+from apps.portal.api.docs import DocsView
 from apps.portal.api.views import OverviewView, UnknownRouteView
 
 urlpatterns = [
@@ -17,6 +18,6 @@ urlpatterns = [
     path("", include("apps.integrations.api.urls")),
     path("", include("apps.engine.api.urls")),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
     path("<path:rest>", UnknownRouteView.as_view()),
 ]
