@@ -60,8 +60,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_PREVENT_ENUMERATION = True
 MFA_ADAPTER = "apps.access.services.allauth_adapter.PortalMfaAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
-MFA_TOTP_ISSUER = "Analytics Integration Portal"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
 # The portal's own middleware notes activity once a minute; allauth's would write on every request.
 USERSESSIONS_TRACK_ACTIVITY = False
 

@@ -22,6 +22,7 @@ from apps.tenancy.services.context import current_tenant
 __all__ = ["PortalAccountAdapter", "PortalMfaAdapter", "find_session_invitation", "remember_invitation"]
 
 SESSION_KEY = "access_invitation"
+PLATFORM_NAME = "Analytics Integration Portal"
 
 
 def remember_invitation(request: HttpRequest, invitation: Invitation) -> None:
@@ -75,7 +76,16 @@ class PortalAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 
 class PortalMfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Second factor: TOTP keys and recovery seeds are sealed with a key derived from SECRET_KEY."""
+    """Second factor: secrets are sealed with a key derived from SECRET_KEY; apps and keys show the tenant's name."""
+
+    def get_totp_issuer(self) -> str:
+        """What an authenticator app shows beside the address: two tenants' entries can be told apart."""
+        return _site_name()
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """The passkey's site: bound to the tenant's own host, shown by the tenant's name."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        return {**entity, "name": _site_name()}
 
     def encrypt(self, text: str) -> str:
         """Seal a secret before it is stored."""
@@ -84,6 +94,11 @@ class PortalMfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     def decrypt(self, encrypted_text: str) -> str:
         """Open a stored secret; keys of SECRET_KEY_FALLBACKS still open theirs."""
         return _sealer().decrypt(encrypted_text.encode()).decode()
+
+
+def _site_name() -> str:
+    tenant = current_tenant()
+    return PLATFORM_NAME if tenant is None else tenant.name
 
 
 def _sealer() -> MultiFernet:
