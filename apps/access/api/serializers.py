@@ -59,6 +59,14 @@ class MemberSerializer(serializers.ModelSerializer):
         return sorted(role.slug for role in user.roles.all())
 
 
+class MemberFilter(serializers.Serializer):
+    """Which members a list shows."""
+
+    search = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=200, help_text="Part of name or address."
+    )
+
+
 class MemberInput(serializers.Serializer):
     """What an administrator may change of a member."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from allauth.usersessions.models import UserSession
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -34,13 +34,8 @@ from apps.access.services.members import remove_member, update_member
 from apps.access.services.profile import update_profile
 from apps.access.services.roles import create_role, delete_role, update_role
 from apps.access.services.sessions import end_other_sessions, end_session
+from apps.core.api.inputs import read_input
 from apps.tenancy.services.context import current_tenant
-
-
-def _read(serializer_class: type, request: Request) -> dict[str, Any]:
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return cast(dict[str, Any], serializer.validated_data)
 
 
 def _person(request: Request) -> User:
@@ -61,7 +56,7 @@ class MeView(APIView):
     @extend_schema(operation_id="me_update", request=shapes.ProfileInput, responses=shapes.MeSerializer)
     def patch(self, request: Request) -> Response:
         """Change one's own name, time zone, language or theme."""
-        user = update_profile(actor=actor_of(request), **_read(shapes.ProfileInput, request))
+        user = update_profile(actor=actor_of(request), **read_input(shapes.ProfileInput, request.data))
         return Response(self._document(request, user))
 
     @staticmethod
@@ -79,9 +74,7 @@ class MeView(APIView):
         )
 
 
-@extend_schema_view(
-    get=extend_schema(parameters=[OpenApiParameter("search", str, description="Part of name or address.")])
-)
+@extend_schema_view(get=extend_schema(parameters=[shapes.MemberFilter]))
 class MemberListView(ListAPIView):
     """People of the tenant."""
 
@@ -91,7 +84,7 @@ class MemberListView(ListAPIView):
     def get_queryset(self) -> QuerySet[User]:
         """Members, newest first; `?search=` looks in name and address."""
         members = list_members()
-        search = self.request.query_params.get("search", "").strip()
+        search = read_input(shapes.MemberFilter, self.request.query_params)["search"]
         return members.filter(email__icontains=search) | members.filter(name__icontains=search) if search else members
 
 
@@ -108,7 +101,7 @@ class MemberView(APIView):
     @extend_schema(operation_id="member_update", request=shapes.MemberInput, responses=shapes.MemberSerializer)
     def patch(self, request: Request, member_id: UUID) -> Response:
         """Change roles, close or reopen the account."""
-        update_member(member_id, actor=actor_of(request), **_read(shapes.MemberInput, request))
+        update_member(member_id, actor=actor_of(request), **read_input(shapes.MemberInput, request.data))
         return Response(shapes.MemberSerializer(get_member(member_id)).data)
 
     @extend_schema(operation_id="member_remove", responses={204: None})
@@ -131,7 +124,7 @@ class RoleListView(ListAPIView):
     @extend_schema(operation_id="role_create", request=shapes.RoleInput, responses={201: shapes.RoleSerializer})
     def post(self, request: Request) -> Response:
         """Make a role of the tenant's own."""
-        wanted = _read(shapes.RoleInput, request)
+        wanted = read_input(shapes.RoleInput, request.data)
         wanted["permission_codes"] = wanted.pop("permissions")
         role = create_role(wanted.pop("name"), actor=actor_of(request), **wanted)
         return Response(shapes.RoleSerializer(role).data, status=status.HTTP_201_CREATED)
@@ -150,7 +143,7 @@ class RoleView(APIView):
     @extend_schema(operation_id="role_update", request=shapes.RoleChange, responses=shapes.RoleSerializer)
     def patch(self, request: Request, slug: str) -> Response:
         """Change a role of the tenant's own."""
-        wanted = _read(shapes.RoleChange, request)
+        wanted = read_input(shapes.RoleChange, request.data)
         codes = wanted.pop("permissions", None)
         role = update_role(slug, permission_codes=codes, actor=actor_of(request), **wanted)
         return Response(shapes.RoleSerializer(role).data)
@@ -187,7 +180,7 @@ class InvitationListView(ListAPIView):
     )
     def post(self, request: Request) -> Response:
         """Invite somebody by e-mail."""
-        wanted = _read(shapes.InvitationInput, request)
+        wanted = read_input(shapes.InvitationInput, request.data)
         invitation = create_invitation(wanted["email"], roles=wanted["roles"], actor=actor_of(request))
         return Response(shapes.InvitationSerializer(invitation).data, status=status.HTTP_201_CREATED)
 
@@ -231,7 +224,7 @@ class ApiKeyListView(ListAPIView):
     )
     def post(self, request: Request) -> Response:
         """Make a key; the answer holds it this once."""
-        wanted = _read(shapes.ApiKeyInput, request)
+        wanted = read_input(shapes.ApiKeyInput, request.data)
         row, key = create_api_key(wanted.pop("name"), actor=actor_of(request), **wanted)
         row.key = key  # type: ignore[attr-defined]
         headers = {"Cache-Control": "no-store"}

@@ -22,18 +22,11 @@ from apps.connectors.selectors import filter_connections, get_connection_row
 from apps.connectors.services import browsing, connections, uploads
 from apps.connectors.services.manifests import manifest_document
 from apps.connectors.services.sessions import OWNER_TYPE
+from apps.core.api.inputs import read_input
 from apps.vault.services.secrets import list_secret_names_by_owner
 
 MULTIPART_BYTES = 64 * 1024
 """Room for the boundaries and headers around the file in a multipart body."""
-
-
-def read_input(serializer_class: type[Any], data: Any) -> dict[str, Any]:
-    """The validated input, or a 422 with every problem by path."""
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    found: dict[str, Any] = serializer.validated_data
-    return found
 
 
 def documents(rows: list[Connection]) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission
+from apps.core.api.inputs import read_input
 from apps.expressions.api import serializers as shapes
 from apps.expressions.catalogue import list_functions
 from apps.expressions.contracts import Schema
@@ -19,13 +18,6 @@ from apps.expressions.services.values import to_json_value
 
 EVALUATE_TIMEOUT_S = 3.0
 _USE = HasPermission.of(read="expression:use", write="expression:use")
-
-
-def _read(serializer: type[Any], request: Request) -> dict[str, Any]:
-    found = serializer(data=request.data)
-    found.is_valid(raise_exception=True)
-    data: dict[str, Any] = found.validated_data
-    return data
 
 
 class CheckView(APIView):
@@ -38,7 +30,7 @@ class CheckView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Check an expression against columns and, if given, the type it must fit into."""
-        data = _read(shapes.CheckInput, request)
+        data = read_input(shapes.CheckInput, request.data)
         mapped = Schema.from_json(data["mapped"]) if "mapped" in data else None
         checked = check_expression(
             data["expression"], Schema.from_json(data["schema"]), data.get("target_type"), mapped=mapped
@@ -65,7 +57,7 @@ class EvaluateView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Evaluate expressions for at most 100 rows; decimals and instants are strings."""
-        data = _read(shapes.EvaluateInput, request)
+        data = read_input(shapes.EvaluateInput, request.data)
         named = [(item["name"], item["expression"]) for item in data["expressions"]]
         results = evaluate_rows(named, data["rows"], Schema.from_json(data["schema"]), timeout_s=EVALUATE_TIMEOUT_S)
         rows = [

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.core.api.inputs import read_input
 from apps.integrations.api import environment_serializers as shapes
-from apps.integrations.api.flows import read_input
 from apps.integrations.exceptions import BindingInvalid
 from apps.integrations.models import Variable
 from apps.integrations.selectors import get_environment_row, list_bindings, list_environment_rows, list_variables

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -15,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.core.api.inputs import read_input
 from apps.integrations.api import serializers as shapes
 from apps.integrations.models import Flow
 from apps.integrations.selectors import filter_flows, get_flow_row
@@ -25,14 +25,6 @@ from apps.integrations.services.preview import preview_mapping
 from apps.integrations.services.suggestions import suggest_mapping
 from apps.integrations.services.validation import design_binding, validate_definition
 from apps.integrations.shape import flow_schema
-
-
-def read_input(serializer_class: type[Any], data: Any) -> dict[str, Any]:
-    """The validated input, or a 422 with every problem by path."""
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    found: dict[str, Any] = serializer.validated_data
-    return found
 
 
 def flow_response(flow: Flow, code: int = status.HTTP_200_OK) -> Response:

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.core.api.inputs import read_input
 from apps.integrations.api import serializers as shapes
-from apps.integrations.api.flows import read_input
 from apps.integrations.models import Deployment, FlowVersion
 from apps.integrations.selectors import get_flow_row, get_version, get_version_row, list_deployments, list_versions
 from apps.integrations.services.deployments import deploy_version, retire_deployment

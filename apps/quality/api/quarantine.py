@@ -13,18 +13,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.core.api.inputs import read_input
 from apps.quality.api import serializers as shapes
 from apps.quality.models import QuarantinedRow
 from apps.quality.selectors import filter_quarantine, get_quarantined_row, show_bounded, summarise_quarantine
 from apps.quality.services.quarantine import correct_row, discard_rows
-
-
-def read_input(serializer_class: type[Any], data: Any) -> dict[str, Any]:
-    """The validated input, or a 422 with every problem by path."""
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    found: dict[str, Any] = serializer.validated_data
-    return found
 
 
 class QuarantineListView(ListAPIView):

@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.core.api.inputs import read_input
 from apps.quality.api import serializers as shapes
-from apps.quality.api.quarantine import read_input
 from apps.quality.models import Reconciliation
 from apps.quality.selectors import filter_reconciliations, get_reconciliation_row
 from apps.quality.services.reconciliation import sign_reconciliation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
@@ -14,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.core.api.inputs import read_input
 from apps.core.exceptions import Conflict
 from apps.tenancy.api.permissions import PlatformStaffOnly
 from apps.tenancy.api.serializers import DomainInput, TenantChange, TenantInput, TenantSerializer
@@ -43,12 +43,6 @@ def _get(tenant_id: UUID) -> Tenant:
     return tenant
 
 
-def _read(serializer_class: type, request: Request) -> dict[str, Any]:
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return cast(dict[str, Any], serializer.validated_data)
-
-
 class TenantListView(ListAPIView):
     """Tenants of this portal."""
 
@@ -62,7 +56,7 @@ class TenantListView(ListAPIView):
     @extend_schema(operation_id="tenant_create", request=TenantInput, responses={202: TenantSerializer})
     def post(self, request: Request) -> Response:
         """Register a tenant and start its provisioning; poll the tenant for progress."""
-        wanted = _read(TenantInput, request)
+        wanted = read_input(TenantInput, request.data)
         if find_tenant(wanted["slug"]) is not None:
             raise Conflict(f"There is a tenant {wanted['slug']!r} already.", field="slug", value=wanted["slug"])
         domain = wanted.get("domain")
@@ -91,7 +85,7 @@ class TenantView(APIView):
     @extend_schema(operation_id="tenant_update", request=TenantChange, responses=TenantSerializer)
     def patch(self, request: Request, tenant_id: UUID) -> Response:
         """Rename, suspend or resume the tenant."""
-        wanted, tenant, who = _read(TenantChange, request), _get(tenant_id), _who(request)
+        wanted, tenant, who = read_input(TenantChange, request.data), _get(tenant_id), _who(request)
         if "name" in wanted:
             rename_tenant(tenant, wanted["name"], actor=who)
         if wanted.get("status") == TenantStatus.SUSPENDED:
@@ -109,7 +103,7 @@ class TenantDomainsView(APIView):
     @extend_schema(operation_id="tenant_domain_add", request=DomainInput, responses={201: TenantSerializer})
     def post(self, request: Request, tenant_id: UUID) -> Response:
         """Let a host name lead to the tenant."""
-        wanted = _read(DomainInput, request)
+        wanted = read_input(DomainInput, request.data)
         add_domain(_get(tenant_id), wanted["domain"], primary=wanted["is_primary"])
         return Response(TenantSerializer(_get(tenant_id)).data, status=status.HTTP_201_CREATED)
 
