@@ -88,6 +88,13 @@ class TerminalError(PortalError):
     status = 422
 
 
+class BadRequest(TerminalError):
+    """The request could not be read."""
+
+    code = "core.bad_request"
+    status = 400
+
+
 class NotFound(TerminalError):
     """There is no such object."""
 

@@ -1,4 +1,4 @@
-"""Pages that belong to no single app: the way in, and the error pages."""
+"""Pages that belong to no single app: the way in, and the error pages. Below `/api/` errors are problem documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from apps.core.api import problems
-from apps.core.exceptions import PortalError
+from apps.core.exceptions import BadRequest, NotFound, PermissionDenied, PortalError
 
 API_PREFIX = "/api/"
 
@@ -22,42 +22,44 @@ def platform_home(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/platform_home.html")
 
 
-def _error_page(request: HttpRequest, status: int, title: str, message: str) -> HttpResponse:
-    context = {"status": status, "title": title, "message": message, "request_id": getattr(request, "request_id", "")}
-    return render(request, "portal/error.html", context, status=status)
+def _answer(request: HttpRequest, error: PortalError, title: str) -> HttpResponseBase:
+    if request.path.startswith(API_PREFIX):
+        return problems.plain_problem(request, error)
+    context = {
+        "status": error.status,
+        "title": title,
+        "message": error.message,
+        "request_id": getattr(request, "request_id", ""),
+    }
+    return render(request, "portal/error.html", context, status=error.status)
 
 
-def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """404 as a page."""
-    return _error_page(
-        request, 404, "Page not found", "Nothing lives at this address. It may have moved or been deleted."
+def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    """404."""
+    error = NotFound("Nothing lives at this address. It may have moved or been deleted.")
+    return _answer(request, error, "Page not found")
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    """403."""
+    return _answer(
+        request, PermissionDenied("Your roles do not include this page. Ask an administrator."), "Not allowed"
     )
 
 
-def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403 as a page."""
-    return _error_page(request, 403, "Not allowed", "Your roles do not include this page. Ask an administrator.")
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    """400."""
+    return _answer(request, BadRequest(), "Bad request")
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """400 as a page."""
-    return _error_page(request, 400, "Bad request", "The browser sent something that the portal could not read.")
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """403 for a form whose protection token is missing or old."""
-    return _error_page(
-        request, 403, "This form has expired", "Go back, reload the page and send it again. Cookies must be allowed."
-    )
+    error = PermissionDenied("Go back, reload the page and send it again. Cookies must be allowed.")
+    return _answer(request, error, "This form has expired")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """500: a problem document below `/api/`, a page elsewhere."""
+    """500: the cause is in the log, under the request's id."""
     if request.path.startswith(API_PREFIX):
         return problems.server_error(request)
-    return _error_page(request, 500, "Something went wrong", "The fault was logged. Try again in a moment.")
-
-
-def portal_error_page(request: HttpRequest, error: PortalError) -> HttpResponse:
-    """A `PortalError` raised by a server-rendered page."""
-    return _error_page(request, error.status, problems.TITLES.get(error.status, "Error"), error.message)
+    return _answer(request, PortalError("The fault was logged. Try again in a moment."), "Something went wrong")

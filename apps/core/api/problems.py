@@ -134,6 +134,12 @@ def _flatten(details: Any, path: str = "") -> list[Problem]:
     return found
 
 
+def plain_problem(request: HttpRequest, error: PortalError) -> JsonResponse:
+    """A problem document for what fails before or outside a view: an unknown address, a missing form token."""
+    document = problem_document(error, instance=request.get_full_path())
+    return JsonResponse(document, status=error.status, content_type=CONTENT_TYPE)
+
+
 def server_error(request: HttpRequest, *_args: object) -> JsonResponse:
     """Handler for unexpected faults below `/api/`: a problem document that gives nothing away."""
     request_id = getattr(request, "request_id", "")
