@@ -13,10 +13,11 @@ http_application = get_asgi_application()
 
 from apps.events.api.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 from apps.events.api.tenant_scope import TenantAuthMiddleware  # noqa: E402
+from apps.portal.body_limit import BodyLimit  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": http_application,
+        "http": BodyLimit(http_application),
         "websocket": TenantAuthMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )
