@@ -17,6 +17,7 @@ from psycopg import sql
 
 from tests.browser import SIZES, ConsoleWatch, chromium
 from tests.journeys.ledger import SCRIPT, build_definition
+from tests.journeys.loads import Loads
 from tests.processes import ROOT, database_url, free_port, running, start_beat, start_relay, start_web, start_worker
 
 RUN_TIMEOUT_S = 90
@@ -105,6 +106,18 @@ def wait_for_run(api: Any, run_id: str, *, timeout_s: float = RUN_TIMEOUT_S) -> 
 def finished_run() -> Callable[..., dict[str, Any]]:
     """`finished_run(api, run_id)` polls a run until it has ended."""
     return wait_for_run
+
+
+@pytest.fixture
+def loads(
+    workers: None,
+    committed_acme: Any,
+    api_for: Callable[..., Any],
+    unique: Callable[[str], str],
+    finished_run: Callable[..., dict[str, Any]],
+) -> Loads:
+    """Loads over REST in acme."""
+    return Loads(api_for(committed_acme), committed_acme, unique, finished_run)
 
 
 @dataclass(frozen=True)

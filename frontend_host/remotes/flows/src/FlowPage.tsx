@@ -6,6 +6,7 @@ import {
   Page,
   ResourceView,
   StatusBadge,
+  type TabItem,
   Tabs,
   TextInput,
   useAction,
@@ -73,7 +74,10 @@ function Editor({ initial }: { initial: Flow }) {
     if (params.get("suggest")) setParams({ suggest: null });
   };
   const { problems } = editor;
-  const count = (...areas: string[]) => problems.filter(({ place }) => areas.includes(place.area)).length;
+  const tally = (...areas: string[]): Pick<TabItem<Tab>, "count" | "tone"> => {
+    const found = problems.filter(({ place }) => areas.includes(place.area));
+    return { count: found.length, tone: found.some(({ severity }) => severity === "error") ? "bad" : "warn" };
+  };
   return (
     <EditorProvider value={editor}>
       <ExpressionFocusContext value={focus}>
@@ -98,11 +102,11 @@ function Editor({ initial }: { initial: Flow }) {
           <Tabs
             label="Parts of the flow"
             items={[
-              { key: "mapping", label: "Mapping", count: count("field"), tone: "bad" },
-              { key: "rules", label: "Rules", count: count("filter", "validation"), tone: "bad" },
-              { key: "load", label: "Load", count: count("load", "source", "target"), tone: "bad" },
-              { key: "contract", label: "Contract", count: count("contract"), tone: "warn" },
-              { key: "reconciliation", label: "Reconciliation", count: count("control"), tone: "bad" },
+              { key: "mapping", label: "Mapping", ...tally("field") },
+              { key: "rules", label: "Rules", ...tally("filter", "validation") },
+              { key: "load", label: "Load", ...tally("load", "source", "target") },
+              { key: "contract", label: "Contract", ...tally("contract") },
+              { key: "reconciliation", label: "Reconciliation", ...tally("control") },
               { key: "history", label: "History" },
             ]}
             value={tab}
