@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pyarrow as pa
 from django.db import transaction
@@ -11,10 +13,11 @@ from apps.connectors.contracts import ROW_ID
 from apps.engine.contracts import StepContext
 from apps.engine.services.loads.lineage import position_of
 from apps.expressions.contracts import Schema
+from apps.expressions.exceptions import EvaluationMemory
 from apps.expressions.services.sandbox import Sandbox, open_sandbox
 from apps.expressions.types import quote_name
 from apps.quality.contracts import BrokenRule, QuarantineContext, RejectedRow
-from apps.quality.services.payloads import SAFE_INTEGER
+from apps.quality.services.payloads import SAFE_INTEGER, encode_payload
 from apps.quality.services.rejection import quarantine_rows_bulk, reset_part
 
 SOURCE = "_source"
@@ -85,8 +88,24 @@ class RejectEncoder:
             field = self._schema.find(name)
             parts.append(f"{quoted} := {_json_value(quoted, field.type if field else 'VARCHAR')}")
         select = f"SELECT to_json(struct_pack({', '.join(parts)}))::VARCHAR FROM rejected"  # noqa: S608 - quoted names
-        with self._sandbox.relation("rejected", columns):
-            return [row[0] for row in self._sandbox.rows(select, ENCODER_TIMEOUT_S)]
+        try:
+            with self._sandbox.relation("rejected", columns):
+                return [row[0] for row in self._sandbox.rows(select, ENCODER_TIMEOUT_S)]
+        except EvaluationMemory:
+            self.close()
+            if columns.num_rows == 1:
+                return [self._large_to_json(columns)]
+            half = columns.num_rows // 2
+            return [*self._to_json(columns.slice(0, half)), *self._to_json(columns.slice(half))]
+
+    def _large_to_json(self, row: pa.Table) -> str:
+        """One row with fields of many megabytes, value by value."""
+        values = row.to_pylist()[0]
+        for name, value in values.items():
+            field = self._schema.find(name)
+            if field is not None and field.type.upper() == "JSON" and value is not None:
+                values[name] = json.loads(value, parse_float=Decimal)
+        return encode_payload(values)[0]
 
 
 def _json_value(quoted: str, type_: str) -> str:
