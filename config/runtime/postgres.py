@@ -20,7 +20,7 @@ from pathlib import Path
 
 from config.runtime.console import Failure
 from config.runtime.failures import check_free_space
-from config.runtime.paths import ROOT, RUN, find_site_packages
+from config.runtime.paths import RUN, find_site_packages
 from config.runtime.processes import end_processes, identify, run_tool
 from config.runtime.supervisor import Program, Supervisor
 
@@ -118,22 +118,22 @@ def find_home(account: Account | None, run: Path = RUN) -> Path:
     """Directory for the server's data: inside the checkout where its user can get there, else in /var/lib."""
     if can_enter(run, account):
         return run
-    return ensure_outside_home()
+    return ensure_outside_home(run)
 
 
-def list_outside_homes(root: Path = ROOT) -> list[Path]:
-    """Where this checkout's own directory outside of it may be, best first."""
-    name = f"analytics-portal-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
+def list_outside_homes(run: Path = RUN) -> list[Path]:
+    """Where the directory outside the checkout that stands in for `run` may be, best first."""
+    name = f"analytics-portal-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
     return [Path(parent) / name for parent in _OUTSIDE]
 
 
-def ensure_outside_home() -> Path:
-    """This checkout's own directory outside of it.
+def ensure_outside_home(run: Path = RUN) -> Path:
+    """The directory outside the checkout that stands in for `run`.
 
     Raises:
         Failure: none can be made.
     """
-    for home in list_outside_homes():
+    for home in list_outside_homes(run):
         with contextlib.suppress(OSError):
             home.mkdir(mode=0o711, exist_ok=True)
             status = home.lstat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from config.runtime.console import Failure
 from config.runtime.environment import build_install_environment, build_portal_environment, ensure_secrets
 from config.runtime.ports import find_free_port
 from config.runtime.servers import check_given_server, find_given_urls, plan_servers, plan_throw_away_servers
+from config.runtime.verification import throw_away_directory
 
 SECRETS = {"POSTGRES_PASSWORD": "super", "PORTAL_DB_PASSWORD": "portal-secret", "VALKEY_PASSWORD": "valkey-secret"}
 GIVEN = {
@@ -20,6 +22,13 @@ GIVEN = {
     "CHANNEL_URL": "redis://cache.example:6379/1",
     "CACHE_URL": "redis://cache.example:6379/2",
 }
+
+
+@pytest.fixture
+def run() -> Iterator[Path]:
+    """A data directory that the database's own user may enter, so that nothing is made outside of it."""
+    with throw_away_directory() as directory:
+        yield directory
 
 
 @pytest.fixture
@@ -49,16 +58,16 @@ def test_own_key_wins_and_is_not_written_down(tmp_path: Path, monkeypatch: pytes
     assert "my-own-key" not in (tmp_path / "secrets.env").read_text()
 
 
-def test_given_addresses_replace_all_embedded_servers(tmp_path: Path) -> None:
-    plan = plan_servers(tmp_path, SECRETS, GIVEN)
+def test_given_addresses_replace_all_embedded_servers(run: Path) -> None:
+    plan = plan_servers(run, SECRETS, GIVEN)
     assert plan.urls == GIVEN
     assert plan.cluster is None
     assert plan.valkey is None
     assert find_given_urls(plan) == GIVEN
 
 
-def test_given_database_leaves_the_embedded_valkey(tmp_path: Path) -> None:
-    plan = plan_servers(tmp_path, SECRETS, {"DATABASE_URL": GIVEN["DATABASE_URL"]})
+def test_given_database_leaves_the_embedded_valkey(run: Path) -> None:
+    plan = plan_servers(run, SECRETS, {"DATABASE_URL": GIVEN["DATABASE_URL"]})
     assert plan.cluster is None
     assert plan.valkey is not None
     assert plan.urls["BROKER_URL"] == plan.valkey.url(0)
@@ -66,21 +75,21 @@ def test_given_database_leaves_the_embedded_valkey(tmp_path: Path) -> None:
     assert set(find_given_urls(plan)) == {"DATABASE_URL"}
 
 
-def test_given_broker_leaves_the_other_servers_embedded(tmp_path: Path) -> None:
-    plan = plan_servers(tmp_path, SECRETS, {"BROKER_URL": GIVEN["BROKER_URL"]})
+def test_given_broker_leaves_the_other_servers_embedded(run: Path) -> None:
+    plan = plan_servers(run, SECRETS, {"BROKER_URL": GIVEN["BROKER_URL"]})
     assert plan.urls["BROKER_URL"] == GIVEN["BROKER_URL"]
     assert plan.cluster is not None
     assert plan.valkey is not None
     assert plan.urls["DATABASE_URL"] == plan.cluster.url(password="portal-secret")
 
 
-def test_addresses_stay_the_same_from_start_to_start(tmp_path: Path) -> None:
-    assert plan_servers(tmp_path, SECRETS, {}).urls == plan_servers(tmp_path, SECRETS, {}).urls
+def test_addresses_stay_the_same_from_start_to_start(run: Path) -> None:
+    assert plan_servers(run, SECRETS, {}).urls == plan_servers(run, SECRETS, {}).urls
 
 
-def test_test_servers_share_nothing_with_a_running_portal(tmp_path: Path) -> None:
-    portal = plan_servers(tmp_path, SECRETS, {})
-    tests = plan_throw_away_servers(tmp_path / "tests")
+def test_test_servers_share_nothing_with_a_running_portal(run: Path) -> None:
+    portal = plan_servers(run, SECRETS, {})
+    tests = plan_throw_away_servers(run / "tests")
     assert set(portal.urls.values()).isdisjoint(tests.urls.values())
     assert portal.cluster
     assert tests.cluster
