@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from django.conf import settings
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,19 +32,25 @@ def free_port() -> int:
 
 def database_url() -> str:
     """Address of the database that this test process uses (the throw-away one, not the configured one)."""
-    settings = connection.settings_dict
-    host, port = settings["HOST"] or "", settings["PORT"] or ""
-    login = settings["USER"] + (f":{quote(settings['PASSWORD'])}" if settings["PASSWORD"] else "")
+    database = connection.settings_dict
+    host, port = database["HOST"] or "", database["PORT"] or ""
+    login = database["USER"] + (f":{quote(database['PASSWORD'])}" if database["PASSWORD"] else "")
     if host.startswith("/"):
-        return f"postgres://{login}@{quote(host, safe='')}:{port or 5432}/{settings['NAME']}"
-    return f"postgres://{login}@{host}:{port or 5432}/{settings['NAME']}"
+        return f"postgres://{login}@{quote(host, safe='')}:{port or 5432}/{database['NAME']}"
+    return f"postgres://{login}@{host}:{port or 5432}/{database['NAME']}"
 
 
 def process_environment(**extra: str) -> dict[str, str]:
     """Environment for a child process of the portal, pointing at the test database."""
     url = database_url()
+    # Celery's command line prefers BROKER_URL over the settings, so the child gets this pytest worker's own addresses,
+    # and must not shift them once more (config/settings/test.py).
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_WORKER"}
     return {
-        **os.environ,
+        **inherited,
+        "BROKER_URL": settings.CELERY_BROKER_URL,
+        "CACHE_URL": settings.CACHES["default"]["LOCATION"],
+        "CHANNEL_URL": settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0],
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
         "DATABASE_URL": url,
         "WAREHOUSE_URL": url,
