@@ -10,6 +10,7 @@ import structlog
 from apps.access.choices import BuiltinRole
 from apps.access.contracts import Actor
 from apps.tenancy.contracts import current_scope
+from apps.tenancy.services.acts import record_act
 
 log = structlog.get_logger(__name__)
 
@@ -119,8 +120,10 @@ class AuditSinkRegistry:
         summary: str,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        """Hand an entry to the tenant's audit trail; the platform's own acts (public schema) are logged."""
-        if self._sink is not None and not current_scope.get().is_public:
+        """Hand an entry to the tenant's audit trail; what concerns the platform's own staff, to the platform's."""
+        if current_scope.get().is_public:
+            record_act(action, actor=actor, target=f"{target_type}:{target_id}", summary=summary, facts=facts)
+        elif self._sink is not None:
             self._sink(
                 actor=actor,
                 action=action,

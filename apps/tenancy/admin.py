@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.core.exceptions import PortalError
 from apps.tenancy.contracts import StaffMember, current_scope
-from apps.tenancy.models import Domain, Provisioning, Tenant
+from apps.tenancy.models import Domain, PlatformAct, Provisioning, Tenant
 from apps.tenancy.services.addresses import add_domain, normalise_host, remove_domain
 from apps.tenancy.services.tenants import (
     check_slug,
@@ -21,6 +21,10 @@ from apps.tenancy.services.tenants import (
     start_provisioning,
     suspend_tenant,
 )
+
+
+def _who(request: HttpRequest) -> StaffMember:
+    return StaffMember(request.user.get_username())
 
 
 class PublicHostOnly(admin.ModelAdmin):
@@ -133,7 +137,7 @@ class TenantAdmin(PublicHostOnly):
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         """Register and start provisioning, or rename; never a bare save of the row."""
-        who = StaffMember(request.user.get_username())
+        who = _who(request)
         if change:
             rename_tenant(obj, form.cleaned_data["name"], actor=who)
             return
@@ -153,13 +157,13 @@ class TenantAdmin(PublicHostOnly):
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         """Stop serving the chosen tenants."""
         for tenant in queryset:
-            suspend_tenant(tenant, reason="Suspended by the platform", actor=StaffMember(request.user.get_username()))
+            suspend_tenant(tenant, reason="Suspended by the platform", actor=_who(request))
 
     @admin.action(description="Resume: serve again")
     def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         """Serve the chosen tenants again."""
         for tenant in queryset:
-            resume_tenant(tenant, actor=StaffMember(request.user.get_username()))
+            resume_tenant(tenant, actor=_who(request))
 
     @admin.action(description="Continue provisioning")
     def provision(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
@@ -188,14 +192,33 @@ class DomainAdmin(PublicHostOnly):
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
         """Add through the service, which keeps one primary domain and forgets cached answers."""
-        row = add_domain(obj.tenant, obj.domain, primary=obj.is_primary)
+        row = add_domain(obj.tenant, obj.domain, primary=obj.is_primary, actor=_who(request))
         obj.pk, obj.domain = row.pk, row.domain
 
     def delete_model(self, request: HttpRequest, obj: Domain) -> None:
         """Remove through the service."""
-        remove_domain(obj.tenant, obj.domain)
+        remove_domain(obj.tenant, obj.domain, actor=_who(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Domain]) -> None:
         """Remove each through the service."""
         for domain in queryset.select_related("tenant"):
-            remove_domain(domain.tenant, domain.domain)
+            remove_domain(domain.tenant, domain.domain, actor=_who(request))
+
+
+@admin.register(PlatformAct)
+class PlatformActAdmin(PublicHostOnly):
+    """Who did what to which tenant; to read, never to change."""
+
+    list_display = ["at", "actor_name", "action", "target", "summary"]
+    list_filter = ["action"]
+    search_fields = ["actor_name", "target", "summary"]
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Written by the services only."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False

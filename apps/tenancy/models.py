@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
@@ -215,3 +216,25 @@ class SchemaLedger(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.plan_hash[:12]}"
+
+
+class PlatformAct(models.Model):
+    """What somebody did to a tenant, or to the platform's own staff, from outside every tenant.
+
+    A tenant's audit log lives and dies with its schema; these rows stay. A trigger refuses UPDATE, DELETE and TRUNCATE.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField(auto_now_add=True)
+    actor_name = models.CharField(max_length=254)
+    action = models.CharField(max_length=100, help_text="Dotted, past tense: tenant.suspended.")
+    target = models.CharField(max_length=160, help_text="`tenant:<slug>`, or `<type>:<id>`.")
+    summary = models.CharField(max_length=500)
+    facts = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    request_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.summary

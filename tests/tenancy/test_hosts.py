@@ -72,16 +72,16 @@ def test_forwarded_host_does_not_choose_the_tenant(acme: Tenant, api_for: Any) -
 def test_custom_domain_works_at_once_and_stops_at_once(acme: Tenant, settings: Any) -> None:
     assert get_me("data.acme.example").status_code == 404
 
-    add_domain(acme, "Data.Acme.Example.")
+    add_domain(acme, "Data.Acme.Example.", actor=TESTER)
     assert get_me("data.acme.example").status_code == 401
 
-    remove_domain(acme, "data.acme.example")
+    remove_domain(acme, "data.acme.example", actor=TESTER)
     assert get_me("data.acme.example").status_code == 404
 
 
 def test_custom_domain_needs_no_change_of_settings(acme: Tenant, settings: Any, user_for: Any) -> None:
     settings.ALLOWED_HOSTS = ["localhost"]
-    add_domain(acme, "data.acme.example")
+    add_domain(acme, "data.acme.example", actor=TESTER)
     client = Client(enforce_csrf_checks=True, HTTP_HOST="data.acme.example")
     with tenant_context(acme):
         client.force_login(user_for(acme))
@@ -113,14 +113,14 @@ def test_platforms_host_is_checked_against_the_settings(db: None, settings: Any)
 
 def test_domain_of_another_tenant_is_taken(acme: Tenant, globex: Tenant) -> None:
     with pytest.raises(DomainTaken):
-        add_domain(globex, "ACME.localhost")
+        add_domain(globex, "ACME.localhost", actor=TESTER)
     with pytest.raises(DomainTaken):
-        add_domain(globex, "localhost")
+        add_domain(globex, "localhost", actor=TESTER)
     assert find_tenant_by_host("acme.localhost") == acme
 
 
 def test_one_domain_is_primary(acme: Tenant) -> None:
-    add_domain(acme, "data.acme.example", primary=True)
+    add_domain(acme, "data.acme.example", primary=True, actor=TESTER)
 
     assert [domain.domain for domain in acme.domains.filter(is_primary=True)] == ["data.acme.example"]
     assert absolute_url(acme, "/x").startswith("http://data.acme.example")
@@ -242,5 +242,5 @@ def test_cache_that_is_away_costs_speed_only(acme: Tenant, api_for: Any, setting
 
     assert find_tenant_by_host("acme.localhost") == acme
     assert client.get("/api/v2/me").json()["tenant"]["slug"] == "acme"
-    add_domain(acme, "data.acme.example")
+    add_domain(acme, "data.acme.example", actor=TESTER)
     assert client.get("/api/v2/me", HTTP_HOST="nobody.localhost").status_code == 404

@@ -104,7 +104,7 @@ class TenantDomainsView(APIView):
     def post(self, request: Request, tenant_id: UUID) -> Response:
         """Let a host name lead to the tenant."""
         wanted = read_input(DomainInput, request.data)
-        add_domain(_get(tenant_id), wanted["domain"], primary=wanted["is_primary"])
+        add_domain(_get(tenant_id), wanted["domain"], primary=wanted["is_primary"], actor=_who(request))
         return Response(TenantSerializer(_get(tenant_id)).data, status=status.HTTP_201_CREATED)
 
 
@@ -116,5 +116,5 @@ class TenantDomainView(APIView):
     @extend_schema(operation_id="tenant_domain_remove", responses={204: None})
     def delete(self, request: Request, tenant_id: UUID, domain: str) -> Response:
         """Stop the host name from leading to the tenant."""
-        remove_domain(_get(tenant_id), domain)
+        remove_domain(_get(tenant_id), domain, actor=_who(request))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.tenancy.exceptions import DomainTaken, InvalidDomain
 from apps.tenancy.models import Domain, Tenant
+from apps.tenancy.services.acts import Initiator, record_act
 from apps.tenancy.services.context import public_context
 
 __all__ = [
@@ -92,12 +93,13 @@ def _forget_keys(keys: list[str]) -> None:
     transaction.on_commit(forget)
 
 
-def add_domain(tenant: Tenant, domain: str, *, primary: bool = False) -> Domain:
+def add_domain(tenant: Tenant, domain: str, *, actor: Initiator, primary: bool = False) -> Domain:
     """Let a host name lead to a tenant; repeating it changes nothing.
 
     Args:
         tenant: the tenant.
         domain: host name.
+        actor: who does it.
         primary: use it in links that are sent by mail. A tenant's first domain is primary anyway.
 
     Raises:
@@ -117,15 +119,31 @@ def add_domain(tenant: Tenant, domain: str, *, primary: bool = False) -> Domain:
         row, _ = Domain.objects.update_or_create(
             domain=host, defaults={"tenant": tenant, **({"is_primary": True} if primary else {})}
         )
+        if found is None or found.is_primary != row.is_primary:
+            record_act(
+                "tenant.domain_added" if found is None else "tenant.domain_changed",
+                actor=actor,
+                target=f"tenant:{tenant.slug}",
+                summary=f"{host} leads to {tenant.name}{', as its primary address' if row.is_primary else ''}",
+                facts={"domain": host, "primary": row.is_primary},
+            )
         _forget_keys([_cache_key(host)])
     return row
 
 
-def remove_domain(tenant: Tenant, domain: str) -> None:
+def remove_domain(tenant: Tenant, domain: str, *, actor: Initiator) -> None:
     """Stop a host name from leading to a tenant; nothing happens when it does not."""
     host = normalise_host(domain)
     with public_context(), transaction.atomic():
-        tenant.domains.filter(domain=host).delete()
+        removed, _ = tenant.domains.filter(domain=host).delete()
+        if removed:
+            record_act(
+                "tenant.domain_removed",
+                actor=actor,
+                target=f"tenant:{tenant.slug}",
+                summary=f"{host} no longer leads to {tenant.name}",
+                facts={"domain": host},
+            )
         _forget_keys([_cache_key(host)])
 
 

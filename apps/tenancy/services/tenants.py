@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from celery import current_app
@@ -25,6 +25,7 @@ from apps.tenancy.contracts import (
 from apps.tenancy.exceptions import InvalidSlug, TenantInUse
 from apps.tenancy.models import Provisioning, Tenant
 from apps.tenancy.registries import list_provisioning_steps
+from apps.tenancy.services.acts import Initiator, record_act
 from apps.tenancy.services.addresses import add_domain, forget_hosts
 from apps.tenancy.services.context import public_context, tenant_context
 from apps.tenancy.services.database_roles import drop_schemas_and_role, ensure_role, ensure_schemas, grant_rights
@@ -90,14 +91,6 @@ RESERVED_SLUGS = frozenset(
 )
 
 
-class Initiator(Protocol):
-    """Whoever asks; `apps.access.contracts.Actor` is one."""
-
-    @property
-    def name(self) -> str:
-        """Shown name."""
-
-
 def check_slug(slug: str) -> None:
     """Refuse a slug that cannot be part of host and schema names.
 
@@ -137,8 +130,10 @@ def register_tenant(
                 "warehouse_schema": warehouse_schema_for(slug),
             },
         )
+        if created:
+            record_act("tenant.registered", actor=actor, target=f"tenant:{slug}", summary=f"Registered {name}")
         for index, domain in enumerate(domains or [f"{slug}.{settings.BASE_DOMAIN}"]):
-            add_domain(tenant, domain, primary=created and index == 0)
+            add_domain(tenant, domain, primary=created and index == 0, actor=actor)
         Provisioning.objects.get_or_create(
             tenant=tenant, defaults={"owner_email": owner_email or "", "requested_by": actor.name}
         )
@@ -255,7 +250,7 @@ def suspend_tenant(tenant: Tenant, *, reason: str, actor: Initiator) -> None:
     Args:
         tenant: the tenant.
         reason: shown to its people.
-        actor: who does it, for the log.
+        actor: who does it.
     """
     _set_status(tenant, TenantStatus.SUSPENDED, reason=reason, actor=actor)
 
@@ -266,13 +261,19 @@ def resume_tenant(tenant: Tenant, *, actor: Initiator) -> None:
 
 
 def _set_status(tenant: Tenant, status: TenantStatus, *, reason: str, actor: Initiator) -> None:
-    with public_context():
-        Tenant.objects.filter(pk=tenant.pk).exclude(status=TenantStatus.PROVISIONING).update(
-            status=status, suspended_reason=reason
-        )
+    with public_context(), transaction.atomic():
+        changed = Tenant.objects.filter(pk=tenant.pk).exclude(status=TenantStatus.PROVISIONING)
+        if changed.update(status=status, suspended_reason=reason):
+            done = "suspended" if status == TenantStatus.SUSPENDED else "resumed"
+            record_act(
+                f"tenant.{done}",
+                actor=actor,
+                target=f"tenant:{tenant.slug}",
+                summary=f"{done.capitalize()} {tenant.name}",
+                facts={"reason": reason} if reason else {},
+            )
         tenant.refresh_from_db()
-    forget_hosts(tenant)
-    log.info("tenant_status_changed", tenant=tenant.slug, status=tenant.status, reason=reason, actor=actor.name)
+        forget_hosts(tenant)
 
 
 def drop_tenant(tenant: Tenant, *, actor: Initiator) -> None:
@@ -289,13 +290,21 @@ def drop_tenant(tenant: Tenant, *, actor: Initiator) -> None:
         drop_schemas_and_role(tenant)
         forget_hosts(tenant)
         Tenant.objects.filter(pk=tenant.pk).delete()
-    log.info("tenant_dropped", tenant=tenant.slug, actor=actor.name)
+        record_act(
+            "tenant.dropped", actor=actor, target=f"tenant:{tenant.slug}", summary=f"Removed {tenant.name} for good"
+        )
 
 
 def rename_tenant(tenant: Tenant, name: str, *, actor: Initiator) -> None:
     """Change the shown name; slug and schemas stay."""
-    with public_context():
+    with public_context(), transaction.atomic():
+        record_act(
+            "tenant.renamed",
+            actor=actor,
+            target=f"tenant:{tenant.slug}",
+            summary=f"Renamed {tenant.name} to {name}",
+            facts={"before": tenant.name, "after": name},
+        )
         Tenant.objects.filter(pk=tenant.pk).update(name=name)
         tenant.refresh_from_db()
-    forget_hosts(tenant)
-    log.info("tenant_renamed", tenant=tenant.slug, name=name, actor=actor.name)
+        forget_hosts(tenant)
