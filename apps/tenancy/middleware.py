@@ -10,10 +10,11 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.middleware.security import SecurityMiddleware
 from django.template.loader import render_to_string
 
-from apps.core.api.problems import CONTENT_TYPE, problem_document
+from apps.core.api.problems import plain_problem
 from apps.core.exceptions import PortalError
 from apps.tenancy.exceptions import UnknownHost
 from apps.tenancy.models import Tenant
@@ -112,14 +113,12 @@ async def _astream(tenant: Tenant, content: AsyncIterator[bytes]) -> AsyncIterat
         yield chunk
 
 
-def _refuse(request: HttpRequest, error: PortalError) -> HttpResponse:
-    headers = {"Retry-After": "10"} if error.status == 503 else {}
+def _refuse(request: HttpRequest, error: PortalError) -> HttpResponseBase:
     if request.path.startswith("/api/"):
-        return JsonResponse(
-            problem_document(error, instance=request.path),
-            status=error.status,
-            content_type=CONTENT_TYPE,
-            headers=headers,
-        )
-    page = render_to_string("tenancy/refused.html", {"error": error})
-    return HttpResponse(page, status=error.status, headers=headers)
+        response: HttpResponse = plain_problem(request, error)
+    else:
+        response = HttpResponse(render_to_string("tenancy/refused.html", {"error": error}), status=error.status)
+    if error.status == 503:
+        response.headers["Retry-After"] = "10"
+    # The middleware that sets these headers stands behind this one, which does not call it.
+    return SecurityMiddleware(lambda _request: response).process_response(request, response)

@@ -33,6 +33,10 @@ BASE_DOMAIN = env.str("BASE_DOMAIN", "localhost")
 PUBLIC_PORT = env.int("PUBLIC_PORT", 0)
 """Port that browsers use, when it is not the scheme's default; only for addresses in mails and logs."""
 
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+"""How many proxies of your own stand before the web process and add to X-Forwarded-For. Limits per address count the
+address before them; with too high a number clients could make addresses up."""
+
 EMAIL_URL = env.str("EMAIL_URL", "consolemail://")
 EMAIL_FROM = env.str("EMAIL_FROM", "Analytics Integration Portal <portal@localhost>")
 

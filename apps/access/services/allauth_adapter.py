@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.forms import BaseForm
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from apps.access.models import Invitation, User
 from apps.access.services.invitations import accept_invitation
@@ -61,6 +63,11 @@ class PortalAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """The invitation was opened from its message, so the address is the visitor's."""
         return bool(getattr(request, "_invited_email", None) == email) or super().is_email_verified(request, email)
+
+    def is_safe_url(self, url: str | None) -> bool:
+        """Only the own host: every other tenant's is in ALLOWED_HOSTS too, and a link to it may be a trap."""
+        host = context.request.get_host()
+        return url_has_allowed_host_and_scheme(url, allowed_hosts={host}, require_https=context.request.is_secure())
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """The overview; on the platform's host, which has none, the admin site."""

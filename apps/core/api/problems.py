@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.core.exceptions import PortalError, Problem
+from apps.core.exceptions import PortalError, Problem, TooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +70,8 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
         exc = drf.NotFound()
     elif isinstance(exc, DjangoPermissionDenied):
         exc = drf.PermissionDenied()
+    elif isinstance(exc, RequestDataTooBig):
+        exc = TooLarge("The body is larger than the API takes.", limit_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     if isinstance(exc, PortalError):
         document = problem_document(exc, instance=instance)
         if exc.status >= 500:
