@@ -14,7 +14,9 @@ class Event(TenantModel):
 
     created_at = None  # type: ignore[assignment]
     updated_at = None  # type: ignore[assignment]
-    arrival = models.BigIntegerField(editable=False, help_text="Drawn at the insert; orders what is not numbered.")
+    arrival = models.BigIntegerField(
+        editable=False, help_text="Drawn when it was inserted; orders what is not numbered."
+    )
     position = models.BigIntegerField(null=True, unique=True, help_text="Place in the log, from 1, without gaps.")
     type = models.CharField(max_length=150)
     source = models.CharField(max_length=200)

@@ -136,7 +136,7 @@ class InvitationInput(serializers.Serializer):
     """Whom to invite, and as what."""
 
     email = serializers.EmailField(max_length=254)
-    roles = serializers.ListField(child=serializers.SlugField(), allow_empty=False, max_length=50)
+    roles = serializers.ListField(child=serializers.SlugField(), allow_empty=False, min_length=1, max_length=50)
 
 
 class ApiKeySerializer(serializers.ModelSerializer):
@@ -176,7 +176,9 @@ class ApiKeyInput(serializers.Serializer):
     """A new API key."""
 
     name = serializers.CharField(max_length=80)
-    scopes = serializers.ListField(child=serializers.CharField(max_length=60), allow_empty=False, max_length=200)
+    scopes = serializers.ListField(
+        child=serializers.CharField(max_length=60), allow_empty=False, min_length=1, max_length=200
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from apps.access.services.http import HasPermission
 from apps.audit.models import AuditEntry
 from apps.audit.selectors import list_entries
+from apps.core.api.filters import InstantFilter
 
 
 class ActorOutput(serializers.Serializer):
@@ -59,7 +60,7 @@ class AuditFilter(django_filters.FilterSet):
         method="filter_action", help_text="Exact action, or a beginning that ends with `*` (`flow.*`)."
     )
     target = django_filters.CharFilter(method="filter_target", help_text="Type (`flow`) or type and id (`flow:<id>`).")
-    to = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt", help_text="Before this time.")
+    to = InstantFilter(field_name="at", lookup_expr="lt", help_text="Before this time.")
     search = django_filters.CharFilter(method="filter_search", help_text="Part of the summary, action or actor's name.")
 
     class Meta:
@@ -89,9 +90,7 @@ class AuditFilter(django_filters.FilterSet):
 
 
 # `from` is a word of the language, so this filter cannot be written as a class attribute.
-AuditFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(
-    field_name="at", lookup_expr="gte", help_text="At or after this time."
-)
+AuditFilter.base_filters["from"] = InstantFilter(field_name="at", lookup_expr="gte", help_text="At or after this time.")
 
 
 class AuditView(ListAPIView[AuditEntry]):

@@ -111,7 +111,7 @@ class ConnectionView(APIView):
         given = read_input(shapes.ConnectionUpdateSerializer, request.data)
         return connection_response(connections.update_connection(connection_id, **given, actor=actor_of(request)))
 
-    @extend_schema(operation_id="connection_archive", request=None, responses=shapes.ConnectionSerializer)
+    @extend_schema(operation_id="connection_archive", request=None, responses={200: shapes.ConnectionSerializer})
     def delete(self, request: Request, connection_id: UUID) -> Response:
         """Archive: flows can no longer use it; restore brings it back."""
         return connection_response(connections.archive_connection(connection_id, actor=actor_of(request)))

@@ -271,7 +271,9 @@ class StartRunSerializer(serializers.Serializer[Any]):
 class ReplaySerializer(serializers.Serializer[Any]):
     """Which quarantined rows to try again: by id, or all that wait of a run or flow."""
 
-    ids = serializers.ListField(child=serializers.UUIDField(), required=False, allow_empty=False, max_length=10_000)
+    ids = serializers.ListField(
+        child=serializers.UUIDField(), required=False, allow_empty=False, min_length=1, max_length=10_000
+    )
     run = serializers.UUIDField(required=False, allow_null=True)
     flow = serializers.UUIDField(required=False, allow_null=True)
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission
+from apps.core.api.filters import InstantFilter
 from apps.events.contracts import to_full_type
 from apps.events.models import Event
 from apps.events.registries import event_types
@@ -50,7 +51,7 @@ class EventFilter(django_filters.FilterSet):
     subject = django_filters.CharFilter(
         method="filter_subject", help_text="Exact subject, or a beginning that ends with `*` (`run/*`)."
     )
-    to = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt", help_text="Before this time.")
+    to = InstantFilter(field_name="time", lookup_expr="lt", help_text="Before this time.")
 
     class Meta:
         model = Event
@@ -67,7 +68,7 @@ class EventFilter(django_filters.FilterSet):
 
 
 # `from` is a word of the language, so this filter cannot be written as a class attribute.
-EventFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(
+EventFilter.base_filters["from"] = InstantFilter(
     field_name="time", lookup_expr="gte", help_text="At or after this time."
 )
 

@@ -78,7 +78,9 @@ class NamedExpression(serializers.Serializer[Any]):
 class EvaluateInput(serializers.Serializer[Any]):
     """Expressions, columns, and at most 100 rows."""
 
-    expressions = serializers.ListField(child=NamedExpression(), allow_empty=False, max_length=MAX_EXPRESSIONS)
+    expressions = serializers.ListField(
+        child=NamedExpression(), allow_empty=False, min_length=1, max_length=MAX_EXPRESSIONS
+    )
     schema = serializers.ListField(child=ColumnSerializer(), max_length=Limits.FIELDS)
     rows = serializers.ListField(child=serializers.DictField(), max_length=MAX_ROWS)
 

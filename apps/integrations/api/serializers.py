@@ -100,6 +100,7 @@ class FlowFilter(serializers.Serializer):
     archived = serializers.BooleanField(required=False, help_text="Archived flows instead of live ones.")
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True})
 class DefinitionField(serializers.JSONField):
     """A flow definition as a JSON object; its content is checked by the service."""
 

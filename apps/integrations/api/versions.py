@@ -126,7 +126,7 @@ class FlowRetireView(APIView):
 
     permission_classes = [HasPermission.of(read="flow:view", write="flow:deploy")]
 
-    @extend_schema(operation_id="flow_retire", responses=shapes.DeploymentSerializer)
+    @extend_schema(operation_id="flow_retire", responses={200: shapes.DeploymentSerializer})
     def delete(self, request: Request, flow_id: UUID, environment: str) -> Response:
         """Retire the active deployment; nothing can be started there any more."""
         row = retire_deployment(flow_id, environment=environment, actor=actor_of(request))

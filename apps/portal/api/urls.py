@@ -1,9 +1,8 @@
 """REST v2 of a tenant: every app contributes its own routes."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView
 
-from apps.portal.api.docs import DocsView
+from apps.portal.api.docs import DocsView, SchemaView
 from apps.portal.api.views import OverviewView, UnknownRouteView
 
 urlpatterns = [
@@ -17,7 +16,7 @@ urlpatterns = [
     path("", include("apps.quality.api.urls")),
     path("", include("apps.integrations.api.urls")),
     path("", include("apps.engine.api.urls")),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
     path("<path:rest>", UnknownRouteView.as_view()),
 ]

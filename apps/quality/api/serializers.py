@@ -85,7 +85,7 @@ class CorrectionInput(serializers.Serializer):
 class DiscardInput(serializers.Serializer):
     """Rows to give up, and why."""
 
-    ids = serializers.ListField(child=serializers.UUIDField(), allow_empty=False, max_length=DISCARD_MOST)
+    ids = serializers.ListField(child=serializers.UUIDField(), allow_empty=False, min_length=1, max_length=DISCARD_MOST)
     reason = serializers.CharField(max_length=2000)
 
 
