@@ -1394,6 +1394,15 @@ export interface components {
          * @enum {string}
          */
         readonly ConnectionStatusEnum: "new" | "ok" | "failing";
+        readonly ConnectionUpdateRequest: {
+            readonly name?: string;
+            readonly config?: {
+                readonly [key: string]: unknown;
+            };
+            readonly secrets?: {
+                readonly [key: string]: string | null;
+            };
+        };
         /** @description An installed connector. */
         readonly Connector: {
             readonly id: string;
@@ -1427,6 +1436,14 @@ export interface components {
             readonly tolerance: string;
             readonly ok: boolean;
         };
+        /** @description Changed source values of a row; an empty object takes the correction back. */
+        readonly CorrectionInputRequest: {
+            readonly corrected: {
+                readonly [key: string]: unknown;
+            };
+            /** @default  */
+            readonly note: string;
+        };
         /** @description Null where the caller may not see that part. */
         readonly Counts: {
             readonly flows: number | null;
@@ -1438,7 +1455,9 @@ export interface components {
         };
         /** @description A definition to check; the draft when absent. */
         readonly DefinitionInputRequest: {
-            readonly definition?: unknown;
+            readonly definition?: {
+                readonly [key: string]: unknown;
+            };
         };
         /** @description One finding about one place of a definition. */
         readonly DefinitionProblem: {
@@ -1588,6 +1607,12 @@ export interface components {
             /** Format: date-time */
             readonly updated_at: string;
         };
+        /** @description Changes of an environment; what is left out stays. */
+        readonly EnvironmentChangeRequest: {
+            readonly name?: string;
+            readonly description?: string;
+            readonly protected?: boolean;
+        };
         /** @description All environments in order of promotion; there are few, so there is always one page. */
         readonly EnvironmentPage: {
             readonly results: readonly components["schemas"]["Environment"][];
@@ -1683,6 +1708,15 @@ export interface components {
             readonly updated_at: string;
             readonly draft: unknown;
         };
+        /** @description Changes of a flow; what is left out stays. A draft needs the revision it was read at. */
+        readonly FlowChangeRequest: {
+            readonly name?: string;
+            readonly description?: string;
+            readonly draft?: {
+                readonly [key: string]: unknown;
+            };
+            readonly expected_revision?: number;
+        };
         /** @description A new flow. */
         readonly FlowInputRequest: {
             readonly name: string;
@@ -1690,7 +1724,9 @@ export interface components {
             readonly description: string;
             /** @default load */
             readonly kind: components["schemas"]["FlowKindEnum"];
-            readonly draft?: unknown;
+            readonly draft?: {
+                readonly [key: string]: unknown;
+            };
         };
         /**
          * @description * `load` - Load
@@ -1826,6 +1862,11 @@ export interface components {
             readonly last_login: string | null;
             /** Format: date-time */
             readonly created_at: string;
+        };
+        /** @description What an administrator may change of a member. */
+        readonly MemberInputRequest: {
+            readonly roles?: readonly string[];
+            readonly is_active?: boolean;
         };
         /** @description An expression and the name of its value. */
         readonly NamedExpressionRequest: {
@@ -2052,54 +2093,6 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["VersionSummary"][];
         };
-        readonly PatchedConnectionUpdateRequest: {
-            readonly name?: string;
-            readonly config?: {
-                readonly [key: string]: unknown;
-            };
-            readonly secrets?: {
-                readonly [key: string]: string | null;
-            };
-        };
-        /** @description Changed source values of a row; an empty object takes the correction back. */
-        readonly PatchedCorrectionInputRequest: {
-            readonly corrected?: {
-                readonly [key: string]: unknown;
-            };
-            /** @default  */
-            readonly note: string;
-        };
-        /** @description Changes of an environment; what is left out stays. */
-        readonly PatchedEnvironmentChangeRequest: {
-            readonly name?: string;
-            readonly description?: string;
-            readonly protected?: boolean;
-        };
-        /** @description Changes of a flow; what is left out stays. A draft needs the revision it was read at. */
-        readonly PatchedFlowChangeRequest: {
-            readonly name?: string;
-            readonly description?: string;
-            readonly draft?: unknown;
-            readonly expected_revision?: number;
-        };
-        /** @description What an administrator may change of a member. */
-        readonly PatchedMemberInputRequest: {
-            readonly roles?: readonly string[];
-            readonly is_active?: boolean;
-        };
-        /** @description Fields of one's own profile; those left out stay. */
-        readonly PatchedProfileInputRequest: {
-            readonly name?: string;
-            readonly timezone?: string;
-            readonly locale?: string;
-            readonly theme?: components["schemas"]["ThemeEnum"];
-        };
-        /** @description Changes of a role; fields left out stay. */
-        readonly PatchedRoleChangeRequest: {
-            readonly name?: string;
-            readonly description?: string;
-            readonly permissions?: readonly string[];
-        };
         /** @description One permission. */
         readonly Permission: {
             readonly code: string;
@@ -2133,7 +2126,9 @@ export interface components {
         };
         /** @description A definition to try on sample rows. */
         readonly PreviewInputRequest: {
-            readonly definition?: unknown;
+            readonly definition?: {
+                readonly [key: string]: unknown;
+            };
             /** @default 20 */
             readonly limit: number;
         };
@@ -2169,6 +2164,13 @@ export interface components {
             readonly timezone: string;
             readonly locale: string;
             readonly theme: components["schemas"]["ThemeEnum"];
+        };
+        /** @description Fields of one's own profile; those left out stay. */
+        readonly ProfileInputRequest: {
+            readonly name?: string;
+            readonly timezone?: string;
+            readonly locale?: string;
+            readonly theme?: components["schemas"]["ThemeEnum"];
         };
         /** @description How far a run is. `share` is 0 to 1, null when the size is unknown. */
         readonly Progress: {
@@ -2372,6 +2374,12 @@ export interface components {
             readonly created_at: string;
             /** Format: date-time */
             readonly updated_at: string;
+        };
+        /** @description Changes of a role; fields left out stay. */
+        readonly RoleChangeRequest: {
+            readonly name?: string;
+            readonly description?: string;
+            readonly permissions?: readonly string[];
         };
         /** @description A new role. */
         readonly RoleInputRequest: {
@@ -3052,12 +3060,13 @@ export interface operations {
         };
         readonly requestBody?: never;
         readonly responses: {
-            /** @description No response body */
-            readonly 204: {
+            readonly 200: {
                 headers: {
                     readonly [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    readonly "application/json": components["schemas"]["Connection"];
+                };
             };
             /** @description A problem document says what is wrong and what to do. */
             readonly default: {
@@ -3081,7 +3090,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedConnectionUpdateRequest"];
+                readonly "application/json": components["schemas"]["ConnectionUpdateRequest"];
             };
         };
         readonly responses: {
@@ -3459,7 +3468,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedEnvironmentChangeRequest"];
+                readonly "application/json": components["schemas"]["EnvironmentChangeRequest"];
             };
         };
         readonly responses: {
@@ -3916,7 +3925,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedFlowChangeRequest"];
+                readonly "application/json": components["schemas"]["FlowChangeRequest"];
             };
         };
         readonly responses: {
@@ -4028,12 +4037,13 @@ export interface operations {
         };
         readonly requestBody?: never;
         readonly responses: {
-            /** @description No response body */
-            readonly 204: {
+            readonly 200: {
                 headers: {
                     readonly [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    readonly "application/json": components["schemas"]["Deployment"];
+                };
             };
             /** @description A problem document says what is wrong and what to do. */
             readonly default: {
@@ -4575,7 +4585,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedProfileInputRequest"];
+                readonly "application/json": components["schemas"]["ProfileInputRequest"];
             };
         };
         readonly responses: {
@@ -4703,7 +4713,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedMemberInputRequest"];
+                readonly "application/json": components["schemas"]["MemberInputRequest"];
             };
         };
         readonly responses: {
@@ -4873,9 +4883,9 @@ export interface operations {
             };
             readonly cookie?: never;
         };
-        readonly requestBody?: {
+        readonly requestBody: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedCorrectionInputRequest"];
+                readonly "application/json": components["schemas"]["CorrectionInputRequest"];
             };
         };
         readonly responses: {
@@ -5251,7 +5261,7 @@ export interface operations {
         };
         readonly requestBody?: {
             readonly content: {
-                readonly "application/json": components["schemas"]["PatchedRoleChangeRequest"];
+                readonly "application/json": components["schemas"]["RoleChangeRequest"];
             };
         };
         readonly responses: {
