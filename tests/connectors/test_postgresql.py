@@ -145,7 +145,15 @@ def test_awkward_values_arrive_or_are_reported(admin: Any, source: ConnectorBase
     assert table["money"][0].as_py() == Decimal("12.34")
     assert table["price"][0].as_py() == "[1.50]"
     assert sorted(one.position for one in source.rejected) == [1, 2]
-    assert source.rejected[0].payload["id"] == "2"
+    assert source.rejected[0].payload == {
+        "id": 2,
+        "big": None,
+        "free": "NaN",
+        "money": Decimal("-0.01"),
+        "bytes": None,
+        "price": None,
+    }
+    assert source.rejected[0].message == "free is NaN, which DECIMAL(38,12) does not hold."
     source.rejected.clear()
     days = read_all(source, ReadRequest("sales.awkward", columns=("day", "at", "grid")))
     assert [one.position for one in source.rejected] == [3]

@@ -59,6 +59,7 @@ class EntitySchema:
         unique_keys: every unique key, the primary one first.
         cursor_candidates: columns fit for incremental loads, best first.
         row_estimate: the system's own guess.
+        partitioned: rows lie in several tables, so that a physical place does not identify one.
     """
 
     name: str
@@ -68,6 +69,7 @@ class EntitySchema:
     unique_keys: tuple[tuple[str, ...], ...] = ()
     kind: EntityKind = EntityKind.TABLE
     row_estimate: int | None = None
+    partitioned: bool = False
 
     @classmethod
     def of(
@@ -192,6 +194,7 @@ class ReadRequest:
         limit: at most so many rows.
         expected: the schema the caller planned with; a changed type raises `SchemaChanged` instead of reading on.
         text_only: give every column as VARCHAR (files; for mappings that cast themselves).
+        optional: columns of which a value that no type holds is NULL, instead of a reason to reject its row.
     """
 
     entity: str
@@ -203,6 +206,7 @@ class ReadRequest:
     snapshot: str | None = None
     expected: EntitySchema | None = None
     text_only: bool = False
+    optional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -88,7 +89,10 @@ class SqlConnector(ConnectorBase):
         """Stream the rows; see `ConnectorBase.read`."""
         described = self._describe(request.entity)
         names = self._checked_columns(described, request)
-        columns = [reading.plan_column(name, described.natives[name]) for name in names]
+        columns = [
+            replace(reading.plan_column(name, described.natives[name]), optional=name in request.optional)
+            for name in names
+        ]
         where = self._conditions(described, request.cursor, request.partition)
         source = sql.SQL("{} t").format(self._table(request.entity))
         statement = reading.select_statement(columns, source, where, request.limit).as_string()

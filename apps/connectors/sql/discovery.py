@@ -133,6 +133,7 @@ def describe_entity(session: Session, schema: str, name: str, entity: str) -> De
         unique_keys=tuple(tuple(columns) for _primary, columns, _required in keys),
         kind=KINDS[kind],
         row_estimate=estimate,
+        partitioned=kind == "p",
     )
     return Described(schema_, {one[0]: one[1] for one in rows}, oid, kind, size_bytes)
 

@@ -111,12 +111,12 @@ def find_watermark(session: Session, described: Described, source: sql.Composabl
     if row is None or highest is None:
         return Watermark(None, note="The entity has no row with a value in the cursor column yet.")
     snapshot, oldest, prepared, sees_all, current, zone = row
-    xmin_visible = described.kind in {"r", "m"}
+    xmin_visible = described.kind in {"r", "m", "p"}
     if native.startswith("timestamp") and sees_all and prepared is None:
         return _time_watermark(highest, oldest, current, zone)
     value, inclusive = _above(highest)
     if not xmin_visible:
-        return Watermark(value, inclusive, note="Views carry no transaction ids; use a look-back instead.")
+        return Watermark(value, inclusive, note="Its rows carry no transaction ids; use a look-back instead.")
     # A snapshot without open transactions still matters: one may have taken its number or time without a row yet.
     return Watermark(
         value,

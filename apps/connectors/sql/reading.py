@@ -48,13 +48,14 @@ Decoder = Callable[[pa.Array], tuple[pa.Array, Mask | None]]
 
 @dataclass(frozen=True, slots=True)
 class ReadColumn:
-    """A column as it is asked for and decoded."""
+    """A column as it is asked for and decoded; what an `optional` one cannot hold is NULL and rejects no row."""
 
     name: str
     type: str
     expression: sql.Composable
     decode: Decoder
     is_array: bool = False
+    optional: bool = False
 
 
 def plan_column(name: str, native: str, alias: str = "t") -> ReadColumn:
@@ -92,7 +93,7 @@ def select_statement(
     parts: list[sql.Composable] = [
         sql.SQL("{} AS {}").format(one.expression, sql.Identifier(f"c{index}")) for index, one in enumerate(columns)
     ]
-    arrays = [one for one in columns if one.is_array]
+    arrays = [one for one in columns if one.is_array and not one.optional]
     if arrays:
         flags = [sql.SQL("coalesce(array_ndims({}) > 1, false)").format(one.expression) for one in arrays]
         parts.append(sql.SQL("{} AS {}").format(sql.SQL(" OR ").join(flags), sql.Identifier(MULTI_DIMENSIONAL)))
@@ -172,38 +173,53 @@ def _decode(
     positions: bool,
 ) -> pa.RecordBatch:
     arrays: list[pa.Array] = []
-    bad: Mask | None = None
+    masks: dict[int, Mask] = {}
     for index, column in enumerate(columns):
         values, mask = column.decode(raw.column(index))
         arrays.append(values)
-        if mask is not None and mask.any():
-            bad = mask if bad is None else bad | mask
+        if mask is not None and mask.any() and not column.optional:
+            masks[index] = mask
+    bad: Mask | None = np.logical_or.reduce(list(masks.values())) if masks else None
     flags_at = raw.schema.get_field_index(MULTI_DIMENSIONAL)
     if flags_at >= 0:
         flags = raw.column(flags_at).to_numpy(zero_copy_only=False).astype(np.bool_)
         if flags.any():
             bad = flags if bad is None else bad | flags
     names = [one.name for one in columns]
+    plain = pa.RecordBatch.from_arrays(arrays, names=names)
+    if bad is not None:
+        if rejected is None:
+            raise pa.ArrowInvalid("a value is not a number")
+        for row in np.flatnonzero(bad).tolist():
+            values = plain.slice(row, 1).to_pylist()[0]
+            odd = {columns[index].name: index for index, mask in masks.items() if mask[row]}
+            values |= {name: _odd_value(raw.column(index), row) for name, index in odd.items()}
+            reasons = [
+                f"{name} is {values[name][:100]}, which {columns[i].type} does not hold" for name, i in odd.items()
+            ]
+            rejected.append(_rejected_record(values, reasons, position + row))
     if positions:
-        arrays.append(pa.array(np.arange(position, position + raw.num_rows, dtype=np.int64)))
-        names.append(SOURCE_POSITION)
-    batch = pa.RecordBatch.from_arrays(arrays, names=names)
-    if bad is None:
-        return batch
-    if rejected is None:
-        raise pa.ArrowInvalid("a value is not a number")
-    for row in np.flatnonzero(bad):
-        shown = {name: value for name, value in batch.slice(int(row), 1).to_pylist()[0].items() if name in set(names)}
-        rejected.append(
-            RejectedRecord(
-                position + int(row),
-                "connectors.value_unreadable",
-                "The row has a decimal that is not a number (NaN or infinity), has more than 12 decimal places in a "
-                "column without a declared scale, or an array of arrays.",
-                {name: None if value is None else str(value) for name, value in shown.items()},
-            )
-        )
-    return batch.filter(pa.array(~bad))
+        ordinals = pa.array(np.arange(position, position + raw.num_rows, dtype=np.int64))
+        plain = pa.RecordBatch.from_arrays([*arrays, ordinals], names=[*names, SOURCE_POSITION])
+    return plain if bad is None else plain.filter(pa.array(~bad))
+
+
+def _odd_value(column: pa.Array, row: int) -> str:
+    """The value as the server wrote it; in the wire form only what is no number at all is odd."""
+    value = column[row].as_py()
+    return value if isinstance(value, str) else "NaN"
+
+
+def _rejected_record(values: dict[str, Any], reasons: list[str], position: int) -> RejectedRecord:
+    message = f"{'; '.join(reasons)}." if reasons else "A list column holds a list of lists."
+    payload = {
+        name: _interval(value) if isinstance(value, pa.MonthDayNano) else value for name, value in values.items()
+    }
+    return RejectedRecord(position, "connectors.value_unreadable", message, payload)
+
+
+def _interval(value: pa.MonthDayNano) -> str:
+    return f"{value.months} months {value.days} days {value.nanoseconds // 1000} microseconds"
 
 
 def _as_it_is(array: pa.Array) -> tuple[pa.Array, Mask | None]:

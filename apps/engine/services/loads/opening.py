@@ -9,7 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from apps.connectors.base import ConnectorBase, Snapshot
-from apps.connectors.contracts import CursorRange, EntitySchema, Partition, StatsRequest
+from apps.connectors.contracts import (
+    ROW_ID,
+    SOURCE_POSITION,
+    CursorRange,
+    EntitySchema,
+    Partition,
+    StatsRequest,
+)
 from apps.connectors.exceptions import ColumnGone
 from apps.engine.choices import RunKind, RunMode
 from apps.engine.contracts import StepContext, StepOutcome, StepType
@@ -32,6 +39,7 @@ from apps.quality.contracts import ContractField, DriftReport
 from apps.quality.services.drift import compare_schema, ensure_contract
 
 PAYLOAD_COLUMNS_MOST = 64
+OWN_NAMES = (ROW_ID, SOURCE_POSITION)
 SNAPSHOT_LINGER_S = 60.0
 LINGER_STEP_S = 0.1
 
@@ -56,7 +64,7 @@ def plan_load(context: StepContext, definition: FlowDefinition) -> StepOutcome:
     target_id = resolve_binding(run.environment_id, definition.target.connection)
     source = use_connector(context, source_id, "read")
     target = use_connector(context, target_id, "write")
-    entity = source.describe(definition.source.entity)
+    entity = _without_own_names(context, source.describe(definition.source.entity))
     drift = _compare_contract(context, definition, entity)
     visible = _visible_schema(entity, drift)
     mapping = use_mapping(context, definition, visible)
@@ -135,6 +143,15 @@ def target_fields(mapping: FlowMapping, definition: FlowDefinition) -> tuple[dic
         {"name": item.name, "type": item.type, "nullable": item.nullable and item.name not in keys}
         for item in mapping.compiled.fields
     )
+
+
+def _without_own_names(context: StepContext, entity: EntitySchema) -> EntitySchema:
+    """The entity without columns that have the names of the engine's own (a table that the portal loaded has them)."""
+    own = [name for name in entity.names if name in OWN_NAMES]
+    if not own:
+        return entity
+    context.log("info", f"The source's {', '.join(own)} is left out: the name belongs to the portal.")
+    return replace(entity, fields=tuple(field for field in entity.fields if field.name not in own))
 
 
 # -- contract ----------------------------------------------------------------------------------------------------------

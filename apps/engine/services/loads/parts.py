@@ -149,12 +149,19 @@ class PartWork:
         request = ReadRequest(
             entity=plan.source_entity,
             columns=plan.columns,
+            optional=self._optional(),
             cursor=plan.cursor_range,
             partition=None if partition.kind == PartitionKind.WHOLE else partition,
             batch_rows=engine_limits().batch_rows,
             snapshot=plan.snapshot,
         )
         return self._read_source(request)
+
+    def _optional(self) -> frozenset[str]:
+        """Columns that nothing but a rejected row's payload needs: what they cannot hold rejects no row."""
+        mapping, plan = self._mapping, self._plan
+        needed = {*mapping.source_columns, *mapping.control_columns, *plan.casts, *plan.quarantine_columns}
+        return frozenset(plan.columns) - needed - {(plan.next_cursor or {}).get("column")}
 
     def _read_source(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         try:

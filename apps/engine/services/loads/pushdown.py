@@ -56,7 +56,7 @@ def find_obstacle(
     if plan.snapshot is None or plan.source_totals is None:
         return "the source's totals cannot be computed in one snapshot"
     if row_id_sql(entity) is None:
-        return "the rows of a view have no identity"
+        return "its rows have no identity (a view, or a partitioned table without a whole-number key)"
     try:
         transpile_select(mapping.request)
     except NotPushable as error:
@@ -64,16 +64,39 @@ def find_obstacle(
     table = source.table_sql(plan.source_entity)
     if table is None or not _may_read(target, table):
         return "the warehouse's role may not read the source table"
-    return None
+    return _odd_number(plan, mapping, entity, target, table)
+
+
+def _odd_number(
+    plan: LoadPlan, mapping: FlowMapping, entity: EntitySchema, target: ConnectorBase, table: str
+) -> str | None:
+    """A decimal that its type does not hold: the worker rejects its row, the database would round it or let it pass."""
+    read = mapping.source_columns | mapping.control_columns
+    decimals = [field for field in entity.fields if field.name in read and field.native_type.startswith("numeric")]
+    free = next((field.name for field in decimals if field.native_type == "numeric"), None)
+    if free is not None:
+        return f"{free} is a decimal without a declared scale"
+    if not decimals:
+        return None
+    odd = " OR ".join(f"{quote_name(field.name)} = 'NaN'" for field in decimals)
+    with target.session() as session:
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        session.execute(f"SET TRANSACTION SNAPSHOT '{plan.snapshot}'")
+        row = session.execute(f"SELECT count(*) FROM {table} WHERE {odd}").fetchone()  # noqa: S608 - quoted names
+        session.rollback()
+    return "some decimals are not numbers (NaN)" if row[0] else None
 
 
 def row_id_sql(entity: EntitySchema) -> str | None:
-    """An expression that identifies a row in one snapshot: a whole-number key, else the row's physical place."""
+    """An expression that identifies a row in one snapshot: a whole-number key, else the row's physical place.
+
+    Rows of a partitioned table have their places per partition, so without a key they have no identity here.
+    """
     if len(entity.keys) == 1:
         key = entity.find_field(entity.keys[0])
         if key is not None and key.type in WHOLE_NUMBERS:
             return f"{quote_name(key.name)}::bigint"
-    return CTID if entity.kind == EntityKind.TABLE else None
+    return CTID if entity.kind == EntityKind.TABLE and not entity.partitioned else None
 
 
 def _may_read(target: ConnectorBase, table: str) -> bool:
@@ -196,8 +219,8 @@ def _fetch(session: Any, select: str) -> Iterator[list[tuple[int, str, str]]]:
 
 
 def _relation(plan: LoadPlan, entity: EntitySchema, source: ConnectorBase) -> str:
-    columns = ", ".join(quote_name(name) for name in plan.columns)
-    return f"SELECT {row_id_sql(entity)} AS {quote_name(ROW_ID)}, {columns} FROM {source.table_sql(plan.source_entity)}"  # noqa: S608
+    columns = [f"{row_id_sql(entity)} AS {quote_name(ROW_ID)}", *(quote_name(name) for name in plan.columns)]
+    return f"SELECT {', '.join(columns)} FROM {source.table_sql(plan.source_entity)}"  # noqa: S608 - quoted names
 
 
 def _outcome(
