@@ -40,8 +40,13 @@ export function ExpressionField(props: ExpressionFieldProps) {
   const focus = useExpressionFocus();
   const functions = useFunctions();
   const [edited, setEdited] = useState(false);
-  const [completions, setCompletions] = useState<Completion[]>([]);
+  const [asked, setAsked] = useState<string | null>(null);
   const [at, setAt] = useState(0);
+  // Derived, so that a catalogue that arrives after the first letters still completes them.
+  const completions = useMemo(
+    () => (asked === null ? [] : findCompletions(asked, columns, functions.data?.results ?? [], mapped)),
+    [asked, columns, functions.data, mapped],
+  );
   const check = useExpressionCheck(value, columns, mapped, targetType, edited);
   const shown: readonly FieldProblem[] = check ? check.problems : problems;
   const spans = useMemo(() => markSpans(value, shown), [value, shown]);
@@ -49,8 +54,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
 
   const complete = (source: string, caret: number, force: boolean) => {
     const { word } = wordBefore(source, caret);
-    if ((!word && !force) || isInsideString(source, caret)) return setCompletions([]);
-    setCompletions(findCompletions(word, columns, functions.data?.results ?? [], mapped));
+    setAsked((word || force) && !isInsideString(source, caret) ? word : null);
     setAt(0);
   };
   const replace = (from: number, to: number, text: string) => {
@@ -65,7 +69,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
   const accept = (completion: Completion) => {
     const caret = area.current?.selectionStart ?? value.length;
     replace(wordBefore(value, caret).start, caret, completion.insert);
-    setCompletions([]);
+    setAsked(null);
   };
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.key === " " && event.ctrlKey) {
@@ -77,7 +81,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
     if (event.key === "ArrowDown") setAt((at + 1) % completions.length);
     else if (event.key === "ArrowUp") setAt((at + completions.length - 1) % completions.length);
     else if ((event.key === "Enter" || event.key === "Tab") && !event.shiftKey) accept(completions[at]!);
-    else if (event.key === "Escape") setCompletions([]);
+    else if (event.key === "Escape") setAsked(null);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -121,7 +125,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
             };
             onFocus?.();
           }}
-          onBlur={() => setCompletions([])}
+          onBlur={() => setAsked(null)}
         />
         {completions.length > 0 && <CompletionList anchor={area} items={completions} at={at} onAccept={accept} />}
       </div>
