@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -79,6 +80,8 @@ class Bench:
 def main() -> int:
     """Measure and print; 0 also when a goal was missed, because a goal is a comparison and not a test."""
     arguments = _arguments()
+    # Told to stop, it unwinds: workers end, the database goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
     url = os.environ.get("DATABASE_URL")
     if not url:
@@ -128,9 +131,12 @@ def _run(bench: Bench, database: str, folder: Path) -> None:
     _step(bench, "Fill the source table", lambda: portal_path.fill_source(portal, data))
     _measure_peers(bench, database, data)
     log_folder = Path(tempfile.mkdtemp(prefix="portal-bench-"))
+    if bench.arguments.only == ["memory"]:
+        _measure_memory(bench, portal, folder, log_folder)
+        return
     with celery_worker(log_folder, concurrency=bench.arguments.workers) as worker:
         _measure_portal(bench, portal, data, worker.pid)
-    if bench.arguments.memory_rows and not bench.arguments.only:
+    if bench.arguments.memory_rows and (not bench.arguments.only or "memory" in bench.arguments.only):
         _measure_memory(bench, portal, folder, log_folder)
 
 
