@@ -6,8 +6,31 @@ first line is the default message. Nothing here knows Django REST framework: `ap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+_text_cleaners: list[Callable[[str], str]] = []
+
+
+def register_text_cleaner(clean: Callable[[str], str]) -> None:
+    """Let every text of every error pass `clean`, for example to take out secrets that a remote system echoes.
+
+    An error's texts go everywhere: answers, run logs, events, the audit log. So they are cleaned where they are made.
+    """
+    if clean not in _text_cleaners:
+        _text_cleaners.append(clean)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        for clean in _text_cleaners:
+            value = clean(value)
+    elif isinstance(value, dict):
+        return {name: _clean(inner) for name, inner in value.items()}
+    elif isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    return value
 
 
 @dataclass(frozen=True)
@@ -64,12 +87,12 @@ class PortalError(Exception):
             facts: further JSON-able facts, shown in the problem document and the log.
         """
         doc = (type(self).__doc__ or "Error.").strip().splitlines()[0]
-        self.message = message or doc
+        self.message: str = _clean(message or doc)
         self.field = field
-        self.value = value
-        self.remedy = remedy or self.default_remedy
+        self.value = _clean(value)
+        self.remedy = _clean(remedy or self.default_remedy)
         self.problems = problems or []
-        self.facts = facts
+        self.facts: dict[str, Any] = _clean(facts)
         super().__init__(self.message)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from apps.core.api.problems import problem_document
+from apps.core.exceptions import PortalError
 from apps.vault.contracts import HIDDEN, SecretDict
 from apps.vault.services.scrubbing import remember_values, scrub_event, scrub_text
 
@@ -65,3 +67,41 @@ def test_harmless_fields_stay_as_they_are() -> None:
     event = {"event": "secrets_revealed", "idempotency_key": "abc", "names": ["password"], "primary_key": ["id"]}
 
     assert scrub_event(None, "info", dict(event)) == event
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "p/+=&?\"'x 7f3a",
+        "p%2F%2B%3D%26%3F%22%27x%207f3a",  # everything encoded
+        "p/%2B%3D%26?%22'x+7f3a",  # as an HTTP client encodes a query
+        "p/+=&?\\\"'x 7f3a",  # JSON
+        "p/+=&?\\\\\\\"\\\\\\'x 7f3a",  # JSON of a repr
+        "P/+=&?\"'X 7F3A",  # a system that shouts
+    ],
+)
+def test_a_revealed_value_is_hidden_however_a_remote_system_echoes_it(spelling: str) -> None:
+    def run() -> None:
+        remember_values(["p/+=&?\"'x 7f3a"])
+        assert scrub_text(f"you sent {spelling}!") == f"you sent {HIDDEN}!"
+
+    Context().run(run)
+
+
+def test_no_error_carries_a_revealed_value() -> None:
+    def run() -> None:
+        remember_values([CANARY])
+        error = PortalError(
+            f"refused {CANARY}",
+            value=CANARY,
+            remedy=CANARY,
+            answer=f'{{"you sent": ["{CANARY}"]}}',
+            deep=[{"a": CANARY}],
+        )
+        assert "7f3a" not in str(problem_document(error)) + str(error) + repr(error.facts)
+
+    Context().run(run)
+
+
+def test_a_basic_header_is_hidden_though_nobody_knows_its_value() -> None:
+    assert "dTpw" not in PortalError("sent", answer="Authorization: Basic dTpwYXNzd29yZA==").facts["answer"]

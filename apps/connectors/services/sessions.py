@@ -15,6 +15,7 @@ from apps.connectors.exceptions import ConnectionNotFound
 from apps.connectors.registries import connector_registry
 from apps.connectors.selectors import get_connection_row
 from apps.tenancy.services.context import require_tenant
+from apps.vault.services.scrubbing import remember_values
 from apps.vault.services.secrets import reveal_secrets
 
 OWNER_TYPE = "connection"
@@ -53,6 +54,7 @@ def connect(
     Raises:
         UnknownType: no such connector is installed; and what `ConnectorBase.connect` raises.
     """
+    remember_values(secrets.values())
     opened = connector_registry.get(connector).create(build_context(purpose, connection_id))
     try:
         opened.connect(config, secrets)

@@ -1,4 +1,4 @@
-"""Keeps secrets out of logs, whatever a library puts into an error message.
+"""Keeps secrets out of logs and errors, whatever a library or a remote system puts into a message.
 
 Three nets, because each alone has holes: fields with telling names, passwords inside addresses, and the very values
 that this thread or task has revealed lately.
@@ -10,8 +10,8 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from apps.vault.contracts import HIDDEN, SecretDict
 
@@ -28,6 +28,7 @@ BEARER = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.I
 MIN_KNOWN_CHARS = 6
 MAX_KNOWN_VALUES = 64
 MAX_DEPTH = 6
+ESCAPES = {"\n": "n", "\r": "r", "\t": "t"}
 
 _revealed: ContextVar[deque[str] | None] = ContextVar("vault_revealed", default=None)
 
@@ -46,13 +47,41 @@ def remember_values(values: Iterable[str]) -> None:
             known.append(value)
 
 
+@lru_cache(maxsize=2 * MAX_KNOWN_VALUES)
+def _spellings(value: str) -> tuple[str, re.Pattern[str]]:
+    """The value's longest run that no encoding touches, and a pattern of how addresses, JSON and `repr` spell it."""
+    plain = max(re.findall(r"[A-Za-z0-9_-]+", value), key=len, default="")
+    pattern = ""
+    for character in value:
+        if character.isascii() and (character.isalnum() or character in "_-"):
+            pattern += character
+            continue
+        ways = [rf"\\*{re.escape(character)}", "".join(f"%{byte:02X}" for byte in character.encode())]
+        ways.append(rf"\\+u{ord(character):04x}" if ord(character) < 0x10000 else rf"\\+U{ord(character):08x}")
+        if character == " ":
+            ways.append(r"\+")
+        if character in ESCAPES:
+            ways.append(rf"\\+{ESCAPES[character]}")
+        pattern += f"(?:{'|'.join(ways)})"
+    return plain, re.compile(pattern, re.IGNORECASE)
+
+
+def hide_revealed(text: str) -> str:
+    """The text without values that were revealed lately, in every spelling, and without bearer and basic headers.
+
+    Registered as a cleaner of errors: a remote system may answer with what it was sent.
+    """
+    lowered = text.lower()
+    for value in _revealed.get() or ():
+        plain, pattern = _spellings(value)
+        if plain.lower() in lowered:
+            text = pattern.sub(HIDDEN, text)
+    return BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
+
+
 def scrub_text(text: str) -> str:
     """The text with passwords, tokens and lately revealed values replaced."""
-    for value in _revealed.get() or ():
-        for spelling in {value, quote(value, safe=""), quote_plus(value), value.encode("unicode_escape").decode()}:
-            text = text.replace(spelling, HIDDEN)
-    text = PASSWORD_IN_ADDRESS.sub(rf"\g<scheme>:{HIDDEN}@", text)
-    text = BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
+    text = PASSWORD_IN_ADDRESS.sub(rf"\g<scheme>:{HIDDEN}@", hide_revealed(text))
     return PASSWORD_IN_TEXT.sub(rf"\g<name>\g<quote>{HIDDEN}", text)
 
 
