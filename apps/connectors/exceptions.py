@@ -132,6 +132,13 @@ class ConnectionProtected(Conflict):
     default_remedy = "Create a connection of your own instead."
 
 
+class SecretsNeeded(ConfigInvalid):
+    """The address changed, so the credentials have to be entered again."""
+
+    code = "connectors.secrets_needed"
+    default_remedy = "Enter them again, so that stored ones are never sent to another system."
+
+
 class NameTaken(Conflict):
     """Another connection has this name."""
 

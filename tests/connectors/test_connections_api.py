@@ -217,3 +217,25 @@ def test_a_page_costs_the_same_however_many_connections_there_are(
     assert len(page["results"]) == 20
     assert page["next"]
     assert len(api.get(page["next"]).json()["results"]) == 11
+
+
+def test_stored_secrets_do_not_follow_a_changed_address(
+    acme: Any, api_for: Callable[..., Any], server: ApiServer
+) -> None:
+    """Else whoever may edit a connection could read its credentials by pointing it to a host of their own."""
+    url = f"/api/v2/connections/{api_for(acme).post('/api/v2/connections', body(server)).json()['id']}"
+    editor = api_for(acme, permissions=("connection:view", "connection:edit", "connection:use"))
+    config = editor.get(url).json()["config"]
+    moved = {**config, "base_url": "https://evil.example/"}
+
+    refused = editor.patch(url, {"config": moved})
+    assert (refused.status_code, refused.json()["code"]) == (422, "connectors.secrets_needed")
+    assert refused.json()["field"] == "secrets.token"
+    assert editor.get(url).json()["config"] == config
+    assert editor.patch(url, {"config": {**config, "page_size": 7}}).status_code == 200
+
+    changed = api_for(acme).patch(url, {"config": moved, "secrets": {"token": "another-token"}})
+    assert (changed.status_code, changed.json()["config"]["base_url"]) == (200, "https://evil.example/")
+    # Without stored credentials there is nothing to protect.
+    assert api_for(acme).patch(url, {"config": config, "secrets": {"token": None}}).status_code == 200
+    assert editor.patch(url, {"config": moved}).status_code == 200

@@ -15,7 +15,7 @@ from apps.audit.services.entries import record_audit
 from apps.connectors import events
 from apps.connectors.choices import ConnectionStatus
 from apps.connectors.contracts import CheckResult, CheckStep
-from apps.connectors.exceptions import ConfigInvalid, ConnectionNotFound, ConnectionProtected, NameTaken
+from apps.connectors.exceptions import ConfigInvalid, ConnectionNotFound, ConnectionProtected, NameTaken, SecretsNeeded
 from apps.connectors.models import Connection
 from apps.connectors.registries import connector_registry
 from apps.connectors.services.sessions import OWNER_TYPE, connect, open_connection
@@ -96,6 +96,7 @@ def update_connection(
 
     Raises:
         PermissionDenied, ConnectionNotFound, ConnectionProtected, ConfigInvalid, NameTaken.
+        SecretsNeeded: the system's address changed and stored credentials would go to the new one.
     """
     check_permission(actor, "connection:edit")
     row = _lock(connection_id)
@@ -106,6 +107,7 @@ def update_connection(
         changed.append("name")
     if config is not None:
         complete = ensure_config(manifest, config)
+        _check_target_kept(row, complete, secrets or {})
         moved = sorted(key for key in {*complete, *row.config} if complete.get(key) != row.config.get(key))
         changed += [f"config.{key}" for key in moved]
         row.config = complete
@@ -257,6 +259,17 @@ TARGET_SETTINGS = ("host", "port", "base_url", "token_url", "endpoint_url", "url
 
 def _target(config: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(config.get(name) for name in TARGET_SETTINGS)
+
+
+def _check_target_kept(row: Connection, config: Mapping[str, Any], secrets: Mapping[str, str | None]) -> None:
+    """Whoever may change an address could otherwise have stored credentials sent to a host of their own."""
+    if _target(row.config) == _target(config):
+        return
+    left = sorted(set(list_secret_names(OWNER_TYPE, row.id)) - set(secrets))
+    if left:
+        raise SecretsNeeded(
+            f"The address of {row.name!r} changed; enter again: {', '.join(left)}.", field=f"secrets.{left[0]}"
+        )
 
 
 def _try(open_: Any) -> CheckResult:
