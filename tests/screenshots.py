@@ -25,7 +25,7 @@ from tests.browser import SIZES, chromium, sign_in  # noqa: E402
 from tests.processes import ROOT, free_port, running, start_beat, start_relay, start_web, start_worker  # noqa: E402
 
 README_FOLDER = ROOT / "static" / "portal" / "screenshots"
-README_PAGES = ("run", "mapping", "overview")
+README_PAGES = ("run", "mapping")
 RUN_TIMEOUT_S = 120
 SETTLE_MS = 1_200
 API = "(path, options) => fetch('/api/v2/' + path, options).then((answer) => answer.json())"
