@@ -24,7 +24,7 @@ from apps.engine.selectors import find_load_state, running_without_rows
 from apps.engine.services.definitions import parse_definition
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.connections import use_connector
-from apps.engine.services.loads.controls import source_controls
+from apps.engine.services.loads.controls import source_controls, target_controls
 from apps.engine.services.loads.cursors import CursorDecision, decide_cursor
 from apps.engine.services.loads.mapping import FlowMapping, use_mapping
 from apps.engine.services.loads.plans import LoadPlan
@@ -96,6 +96,7 @@ def plan_load(context: StepContext, definition: FlowDefinition) -> StepOutcome:
         # Rows that the contract takes out before the mapping would make the two totals differ.
         source_totals=None if drift.decisions else _source_totals(source, definition, entity, range_, snapshot),
         allow_empty=definition.load.allow_empty,
+        meter_target=_must_meter(definition, target),
     )
     obstacle = find_obstacle(plan, mapping, entity, source, target)
     if obstacle is None:
@@ -111,7 +112,7 @@ def plan_replay(context: StepContext, definition: FlowDefinition) -> StepOutcome
     """The plan of a replay: the source is the quarantine, with the types that the rows had when they were read."""
     run = context.run
     target_id = resolve_binding(run.environment_id, definition.target.connection)
-    use_connector(context, target_id, "write")
+    target = use_connector(context, target_id, "write")
     fields = [Field(item["name"], item["type"], True) for item in run.parameters["source_fields"]]
     mapping = use_mapping(context, definition, Schema(tuple(fields)))
     disposition = definition.target.disposition
@@ -131,9 +132,18 @@ def plan_replay(context: StepContext, definition: FlowDefinition) -> StepOutcome
         partitions=(Partition().to_json(),),
         estimate_rows=int(run.parameters.get("rows", 0)),
         allow_empty=True,
+        meter_target=_must_meter(definition, target),
     )
     context.stats.estimate_rows = plan.estimate_rows
     return StepOutcome(output={"plan": plan.to_json()}, detail=f"{plan.estimate_rows:,} rows from the quarantine")
+
+
+def _must_meter(definition: FlowDefinition, target: ConnectorBase) -> bool:
+    """Whether the target side of the reconciliation has to be added up on the way."""
+    if not definition.reconciliation.controls:
+        return False
+    names = [field.target for field in definition.map.fields]
+    return not target.capabilities.stats or target_controls(definition, names) is None
 
 
 def target_fields(mapping: FlowMapping, definition: FlowDefinition) -> tuple[dict[str, Any], ...]:

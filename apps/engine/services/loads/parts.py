@@ -19,7 +19,7 @@ from apps.engine.services.loads.connections import use_connector, use_writer
 from apps.engine.services.loads.cursors import highest_of
 from apps.engine.services.loads.drift import DriftFilter
 from apps.engine.services.loads.lineage import add_row_ids
-from apps.engine.services.loads.mapping import ControlMeter, FlowMapping, source_meter, use_mapping
+from apps.engine.services.loads.mapping import ControlMeter, FlowMapping, source_meter, target_meter, use_mapping
 from apps.engine.services.loads.pipelines import Piece, Pipeline
 from apps.engine.services.loads.plans import OPEN, PART_SHIFT, LoadPlan
 from apps.engine.services.loads.rejects import SOURCE, RejectEncoder, forget_rejected, keep_rejected
@@ -64,6 +64,7 @@ class LoadPart(StepType):
                 "cursor": work.highest,
                 "source_totals": work.source_totals(),
                 "rejected_totals": work.rejected_totals(),
+                "target_totals": work.target_totals(),
                 "warnings": work.warnings,
             },
             detail=_detail(context, staged),
@@ -96,6 +97,7 @@ class PartWork:
             source_meter(definition, plan.source_schema) if plan.source_totals is None else None
         )
         self._rejected_meter: ControlMeter = source_meter(definition, plan.source_schema)
+        self._target_meter = target_meter(definition, plan.target_columns) if plan.meter_target else None
         self._cursor_type = str((plan.next_cursor or {}).get("type", ""))
         self._source: Any = None
         self._waiting: list[pa.Table] = []
@@ -129,9 +131,13 @@ class PartWork:
         self._meter_waiting()
         return self._rejected_meter.totals()
 
+    def target_totals(self) -> dict[str, str | None] | None:
+        """Control totals over what was handed to a target that computes none itself."""
+        return None if self._target_meter is None else self._target_meter.totals()
+
     def close(self) -> None:
         """Let everything go."""
-        for item in (self._mapper, self._encoder, self._meter, self._rejected_meter):
+        for item in (self._mapper, self._encoder, self._meter, self._rejected_meter, self._target_meter):
             if item is not None:
                 item.close()
         # Freed batches go back to the system, so that a worker's size is that of its largest part, not of its history.
@@ -200,10 +206,14 @@ class PartWork:
         rejected = self._encoder.encode(mapped.rejected)
         if rejected:
             self._meter_rejected(mapped.rejected)
+        accepted = mapped.accepted.to_batches()
+        if self._target_meter is not None:
+            for piece in accepted:
+                self._target_meter.add(piece)
         for rule, count in mapped.warnings.items():
             self.warnings[rule] = self.warnings.get(rule, 0) + count
         return Piece(
-            accepted=mapped.accepted.to_batches(),
+            accepted=accepted,
             rejected=[*refused, *rejected],
             read=read,
             filtered=mapped.filtered,

@@ -51,6 +51,7 @@ class LoadPlan:
         actual_fields: every source column as it is now: {name, type}.
         source_totals: control totals computed in the source system at the moment of the snapshot; None when it cannot.
         allow_empty: an empty extract may empty the target.
+        meter_target: the target computes no control totals (or not these), so the worker adds up what it hands over.
     """
 
     source_connection: UUID | None
@@ -75,6 +76,7 @@ class LoadPlan:
     actual_fields: tuple[dict[str, Any], ...] = ()
     source_totals: Mapping[str, str | None] | None = None
     allow_empty: bool = False
+    meter_target: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""

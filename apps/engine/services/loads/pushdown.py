@@ -55,6 +55,8 @@ def find_obstacle(
         return "it is incremental"
     if plan.snapshot is None or plan.source_totals is None:
         return "the source's totals cannot be computed in one snapshot"
+    if plan.meter_target:
+        return "a control of the target is more than a column"
     if row_id_sql(entity) is None:
         return "its rows have no identity (a view, or a partitioned table without a whole-number key)"
     try:

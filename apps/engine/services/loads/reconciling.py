@@ -20,6 +20,8 @@ from apps.integrations.contracts import FlowDefinition
 from apps.quality.contracts import Control, ReconciliationInput, SideTotals
 from apps.quality.services.reconciliation import compute_verdict, record_reconciliation
 
+ADDITIVE = ("sum", "count")
+
 
 class ReconcileLoad(StepType):
     """Compares source and target of a load."""
@@ -87,6 +89,8 @@ def _target_side(
     finished: Mapping[str, Any],
 ) -> tuple[int, Mapping[str, Decimal | None]]:
     count = result.inserted + result.updated + result.unchanged
+    if results.target_totals is not None:
+        return count, _without_duplicates(results.target_totals, definition, finished)
     staged = finished.get("target_totals")
     if staged is not None and not result.duplicates:
         return count, to_decimals(staged)
@@ -95,6 +99,19 @@ def _target_side(
     if found is None:
         return count, to_decimals(staged or {})
     return int(found.get(COUNT) or 0), to_decimals(found)
+
+
+def _without_duplicates(
+    totals: Mapping[str, Decimal | None], definition: FlowDefinition, finished: Mapping[str, Any]
+) -> dict[str, Decimal | None]:
+    """Totals of what was handed over, less the rows that lost to a later one of the same key."""
+    lost = to_decimals(finished.get("duplicate_totals") or {})
+    kept = dict(totals)
+    for control in definition.reconciliation.controls:
+        value, less = kept.get(control.name), lost.get(control.name)
+        if control.aggregate in ADDITIVE and value is not None and less is not None:
+            kept[control.name] = value - less
+    return kept
 
 
 def _rejected(

@@ -22,6 +22,7 @@ class PartResults:
         read, accepted, quarantined, filtered: rows.
         source_totals: control totals over what was read; None where the source computed its own.
         rejected_totals: control totals over rejected rows.
+        target_totals: control totals over accepted rows; None where the target computes its own.
         cursors: highest cursor value of each part.
     """
 
@@ -33,6 +34,7 @@ class PartResults:
     source_totals: Mapping[str, Decimal | None] | None
     rejected_totals: Mapping[str, Decimal | None]
     cursors: tuple[str, ...]
+    target_totals: Mapping[str, Decimal | None] | None = None
 
     @property
     def staged_rows(self) -> int:
@@ -45,6 +47,7 @@ def collect_parts(plan: LoadPlan, definition: FlowDefinition, outputs: Mapping[s
     paths = [PUSHDOWN] if plan.pushdown else [part_path(index) for index in range(len(plan.partitions))]
     found: Sequence[Mapping[str, Any]] = [outputs[path] for path in paths]
     aggregates = {item.name: item.aggregate for item in definition.reconciliation.controls}
+    targets = [item["target_totals"] for item in found if item.get("target_totals") is not None]
     sources = [item["source_totals"] for item in found if item.get("source_totals") is not None]
     return PartResults(
         staged=tuple(StagedPart.from_json(dict(item["staged"])) for item in found),
@@ -55,4 +58,5 @@ def collect_parts(plan: LoadPlan, definition: FlowDefinition, outputs: Mapping[s
         source_totals=merge_totals(sources, aggregates) if sources else None,
         rejected_totals=merge_totals([item.get("rejected_totals") or {} for item in found], aggregates),
         cursors=tuple(item["cursor"] for item in found if item.get("cursor") is not None),
+        target_totals=merge_totals(targets, aggregates) if targets else None,
     )
