@@ -303,6 +303,7 @@ class PostgresWriter(Writer):
             merge.keep_others(session, self._names, [one.name for one in target.columns])
         deleted = others if self.request.retire_missing else 0
         swap.swap_in(session, self._schema, self._staging.name, self._table, target, self.request.keys, self._index)
+        swap.analyze(session, self._schema, self._table)
         return deleted
 
     def _version(
@@ -351,6 +352,7 @@ class PostgresWriter(Writer):
                 swap.add_missing_columns(session, self._schema, self._staging.name, target, set(self._all_columns()))
             index = self._index if self.request.keys else None
             swap.swap_in(session, self._schema, self._staging.name, self._table, target, self.request.keys, index)
+            swap.analyze(session, self._schema, self._table)
             return {"how": "swap"}
         if target is None:
             raise StagingLost("The target was dropped during the load.")
@@ -358,6 +360,7 @@ class PostgresWriter(Writer):
         if truncate:
             session.execute(sql.SQL("TRUNCATE {}").format(self._names.table))
         swap.copy_in(session, self._schema, self._staging.name, self._table, self._all_columns())
+        swap.analyze(session, self._schema, self._table)
         return {"how": "copy", "schema_changes": changes}
 
     def _evolve(self, session: Session, target: Table, columns: tuple[Column, ...]) -> list[str]:
