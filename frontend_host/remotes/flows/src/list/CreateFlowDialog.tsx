@@ -51,7 +51,8 @@ export function CreateFlowDialog({ connection, entity, onClose }: CreateFlowDial
     const flow = await action.run(() => api.flows.create({ name: name.trim(), draft }));
     if (flow) navigate(`/flows/${flow.id}?suggest=1`);
   };
-  const complete = Boolean(slot && source && name.trim() && target.trim());
+  // Until the connections have arrived, the list of sources is empty and the browser would refuse the form.
+  const complete = Boolean(chosen && source && name.trim() && target.trim());
   return (
     <Dialog
       title="New flow"
