@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from apps.portal.services.operations import read_gauges
+from apps.tenancy.models import Tenant
+from apps.tenancy.services.context import tenant_context
+from tests.engine.factories import install_toys, make_run
+
 pytestmark = pytest.mark.django_db
 
 
@@ -69,3 +74,43 @@ def test_an_unknown_page_is_a_page(acme: object) -> None:
 def test_the_front_door_leads_to_the_login_page(acme: object) -> None:
     response = Client(HTTP_HOST="acme.localhost").get("/")
     assert (response.status_code, response["Location"]) == (302, "/accounts/login/")
+
+
+def figures() -> dict[str, float]:
+    samples = [sample for gauge in read_gauges() for sample in gauge.samples]
+    return {"/".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
+
+
+def test_operators_see_runs_relay_queues_and_tenants(acme: Tenant, globex: Tenant) -> None:
+    install_toys()
+    before = figures()
+    for tenant in (acme, globex):
+        with tenant_context(tenant):
+            make_run()  # publishes an event, too
+    after = figures()
+
+    grown = {name: after[name] - before[name] for name in after}
+    assert grown["portal_runs_active/queued"] + grown["portal_runs_active/running"] == 2
+    assert after["portal_events_oldest_seconds"] >= 0
+    assert after["portal_tenants/active"] >= 2
+    assert after["portal_operations_readable"] == 1
+    assert {"portal_queue_messages/control", "portal_queue_messages/loads", "portal_events_dead"} <= set(after)
+
+
+def test_reading_costs_a_fixed_number_of_queries(acme: Tenant, django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(8):  # type: ignore[operator]
+        read_gauges()
+
+
+def test_figures_that_cannot_be_read_are_left_out(acme: Tenant, settings: object) -> None:
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
+    found = figures()
+    assert found["portal_operations_readable"] == 0
+    assert "portal_queue_messages/loads" not in found
+    assert "portal_events_dead" in found
+
+
+def test_figures_name_no_tenant(acme: Tenant) -> None:
+    page = Client().get("/metrics").content.decode()
+    assert "portal_operations_readable 1.0" in page
+    assert "acme" not in page

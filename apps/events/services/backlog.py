@@ -1,31 +1,63 @@
-"""Which tenants have events that nobody numbered: one query for a hundred tenants, however many subscribers."""
+"""How far the relay is behind, over all tenants."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
 from psycopg import sql
 
-from apps.tenancy.selectors import list_active_tenants
-from apps.tenancy.services.context import public_context
+from apps.events.choices import ParkedStatus
+from apps.tenancy.models import Tenant
+from apps.tenancy.services.surveys import survey_tenants
 
-CHUNK = 100
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits in the event bus.
+
+    Attributes:
+        oldest_s: age of the oldest event that has no number yet, seconds; 0 when none waits.
+        undelivered: events that subscribers have still to be shown, summed over subscribers.
+        dead: parked events that wait for a person.
+    """
+
+    oldest_s: float
+    undelivered: int
+    dead: int
 
 
 def list_tenants_with_backlog() -> list[UUID]:
     """Ids of served tenants with unnumbered events."""
-    tenants = list_active_tenants()
-    found: list[UUID] = []
-    for start in range(0, len(tenants), CHUNK):
-        parts = [
-            sql.SQL("SELECT {id}::uuid WHERE EXISTS (SELECT 1 FROM {table} WHERE position IS NULL)").format(
-                id=sql.Literal(str(tenant.id)), table=sql.Identifier(tenant.schema_name, "events_event")
-            )
-            for tenant in tenants[start : start + CHUNK]
-        ]
-        # In the public scope the session has the login role, which owns every tenant's tables.
-        with public_context(), connection.cursor() as cursor:
-            cursor.execute(sql.SQL(" UNION ALL ").join(parts))
-            found += [row[0] for row in cursor.fetchall()]
-    return found
+
+    def question(tenant: Tenant) -> sql.Composable:
+        return sql.SQL("SELECT {id}::uuid WHERE EXISTS (SELECT 1 FROM {table} WHERE position IS NULL)").format(
+            id=sql.Literal(str(tenant.id)), table=sql.Identifier(tenant.schema_name, "events_event")
+        )
+
+    return [row[0] for row in survey_tenants(question)]
+
+
+def measure_backlog() -> Backlog:
+    """The backlog of all served tenants together; reads a few index entries and small tables per tenant."""
+
+    def question(tenant: Tenant) -> sql.Composable:
+        return sql.SQL(
+            "SELECT (SELECT extract(epoch FROM clock_timestamp() - min(time))::float8 FROM {event}"
+            " WHERE position IS NULL),"
+            " (SELECT sum(greatest(head.position - reader.position, 0)) FROM {reader} reader, {head} head)::bigint,"
+            " (SELECT count(*) FROM {parked} WHERE status = {dead})"
+        ).format(
+            event=sql.Identifier(tenant.schema_name, "events_event"),
+            reader=sql.Identifier(tenant.schema_name, "events_subscription"),
+            head=sql.Identifier(tenant.schema_name, "events_streamhead"),
+            parked=sql.Identifier(tenant.schema_name, "events_parkedevent"),
+            dead=sql.Literal(str(ParkedStatus.DEAD)),
+        )
+
+    rows = survey_tenants(question)
+    return Backlog(
+        oldest_s=max((row[0] or 0.0 for row in rows), default=0.0),
+        undelivered=sum(row[1] or 0 for row in rows),
+        dead=sum(row[2] for row in rows),
+    )

@@ -1,4 +1,4 @@
-"""Prometheus metrics of this process, behind an optional bearer token."""
+"""Prometheus metrics: of this process, and gauges of the whole installation, behind an optional bearer token."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+
+from apps.portal.services.operations import OperationsCollector
 
 REQUESTS = Counter("portal_http_requests_total", "HTTP requests", ["method", "route", "status"])
 DURATION = Histogram("portal_http_request_seconds", "Time to answer an HTTP request", ["route"])
+INSTALLATION = CollectorRegistry()
+INSTALLATION.register(OperationsCollector())
 
 
 @dataclass
@@ -45,4 +49,4 @@ def export(request: HttpRequest) -> HttpResponse:
         return HttpResponse(
             "metrics need `Authorization: Bearer <METRICS_TOKEN>`\n", status=403, content_type="text/plain"
         )
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest() + generate_latest(INSTALLATION), content_type=CONTENT_TYPE_LATEST)
