@@ -57,7 +57,7 @@ class TenantMiddleware:
             return self._leave(request, await self.get_response(request))
 
     @staticmethod
-    def _enter(request: TenantHttpRequest) -> HttpResponse | None:
+    def _enter(request: TenantHttpRequest) -> HttpResponseBase | None:
         host = request._get_raw_host()  # type: ignore[attr-defined]
         try:
             request.tenant = resolve_host(host)

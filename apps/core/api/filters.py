@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django_filters.fields import IsoDateTimeField
 
 
-class InstantField(IsoDateTimeField):
+class InstantField(IsoDateTimeField):  # type: ignore[misc] # ships no types
     """An ISO 8601 time as UTC: PostgreSQL refuses offsets beyond 15:59:59, which Python allows."""
 
     def to_python(self, value: Any) -> datetime | None:
@@ -26,7 +26,7 @@ class InstantField(IsoDateTimeField):
             raise ValidationError(self.error_messages["invalid"], code="invalid") from error
 
 
-class InstantFilter(django_filters.IsoDateTimeFilter):
+class InstantFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
     """`?from=` and `?to=` of a log."""
 
     field_class = InstantField
