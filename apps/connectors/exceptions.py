@@ -91,6 +91,7 @@ class OutOfSpace(TerminalError):
     """The disk is full."""
 
     code = "connectors.out_of_space"
+    status = 507
     default_remedy = "Free space or enlarge the disk, then resume the run; nothing was changed in the target."
 
 

@@ -296,10 +296,14 @@ def test_columns_added_removed_and_retyped_are_seen(admin: Any, source: Connecto
 # --- late commits ---------------------------------------------------------------------------------------------------
 
 
-def _events_table(admin: Any) -> None:
+def _events_table(admin: Any, *, partitioned: bool = False) -> None:
+    part = "CREATE TABLE sales.events_a PARTITION OF sales.events FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+    tail = f" PARTITION BY HASH (id); {part}" if partitioned else ""
     admin.execute(
-        "DROP TABLE IF EXISTS sales.events; "
-        "CREATE TABLE sales.events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now());"
+        "DROP TABLE IF EXISTS sales.events; DROP SEQUENCE IF EXISTS sales.events_ids; "
+        "CREATE SEQUENCE sales.events_ids; GRANT USAGE ON SEQUENCE sales.events_ids TO PUBLIC;"
+        "CREATE TABLE sales.events (id bigint DEFAULT nextval('sales.events_ids') PRIMARY KEY,"
+        f" at timestamptz DEFAULT now()){tail};"
         "GRANT SELECT ON sales.events TO PUBLIC; INSERT INTO sales.events (at) VALUES (now() - interval '1 hour')"
     )
 
@@ -316,11 +320,12 @@ def _read_increment(source: ConnectorBase, column: str, state: Any) -> tuple[set
     return set(read_all(source, ReadRequest("sales.events", cursor=cursor))["id"].to_pylist()), mark
 
 
+@pytest.mark.parametrize("partitioned", [False, True])
 @pytest.mark.parametrize("column", ["at", "id"])
 def test_rows_that_commit_late_are_read_by_a_later_run_exactly_once(
-    admin: Any, database: dict[str, Any], source: ConnectorBase, column: str
+    admin: Any, database: dict[str, Any], source: ConnectorBase, column: str, partitioned: bool
 ) -> None:
-    _events_table(admin)
+    _events_table(admin, partitioned=partitioned)
     with psycopg.connect(database["admin"]) as slow:
         late = slow.execute("INSERT INTO sales.events DEFAULT VALUES RETURNING id").fetchone()[0]
         admin.execute("SELECT pg_sleep(0.02)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,16 @@ def test_uploads_need_permission_and_the_right_tenant(acme: Any, globex: Any, ap
     stranger = api_for(globex)
     assert upload(stranger, connection).status_code == 404
     assert stranger.get(f"/api/v2/connections/{connection}/uploads").status_code == 404
+
+
+def test_a_full_disk_keeps_the_old_upload(acme: Any, api_for: Any, settings: Any, full_disk: Path) -> None:
+    settings.FILES_ROOT = full_disk
+    api = api_for(acme, roles=("builder",))
+    connection = make_connection(api)
+    upload(api, connection)
+    answer = upload(api, connection, content=os.urandom(12 * 1024**2))
+    assert answer.json()["code"] == "connectors.out_of_space"
+    assert answer.json()["remedy"]
+    assert answer.status_code == 507
+    folder = full_disk / str(acme.id) / "uploads" / connection
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("invoices.csv", CSV)]

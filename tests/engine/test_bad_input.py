@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from apps.connectors.services.connections import update_connection
+from apps.connectors.services.connections import create_connection, update_connection
 from apps.engine.choices import RunStatus
 from apps.engine.models import LoadState, Run, StepResult
 from apps.engine.services.executing import work_on_run
 from apps.integrations.services.flows import publish_flow
 from apps.quality.models import QuarantinedRow
 from tests.engine.erp import POSITIVE, Erp
-from tests.engine.factories import SYSTEM
+from tests.engine.factories import SYSTEM, make_flow
 from tests.engine.systems import INVOICES, add_invoices, drop_table, execute, target_exists
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.committed
 MakeErp = Callable[..., Erp]
@@ -228,6 +230,31 @@ def test_published_version_is_pinned_while_it_runs(erp: MakeErp) -> None:
     work_on_run(run.pk)
     run.refresh_from_db()
     assert (run.version_number, run.rows_written) == (first.number, 10)
+
+
+def test_full_disk_of_a_target_keeps_the_old_file(erp: MakeErp, settings: Any, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        settings.FILES_ROOT, settings.SPILL_ROOT = disk / "files", disk / "spill"
+        source = erp(10, controls=[])
+        files = create_connection(
+            name=source.target, slug=source.target.replace("_", "-"), connector="files",
+            config={"location": "folder", "folder": ""}, secrets={}, actor=SYSTEM,
+        )  # fmt: skip
+        written = disk / "files" / str(source.tenant.id) / "folder" / "out.csv"
+        definition = source.define(controls=[], disposition="replace", keys=[])
+        definition["nodes"][-1]["config"].update(connection=files.slug, entity="out.csv")
+        source.flow = make_flow(definition)
+        source.loaded()
+        before = written.read_text()
+        add_invoices(source.table, 11, 200_000)
+        run = fail(source)
+        assert run.error["code"] == "connectors.out_of_space"
+        assert run.rows_written == 0
+        assert written.read_text() == before
+        assert [path for path in (disk / "spill").rglob("*") if path.is_file()] == []
+        execute(f"DELETE FROM public.{source.table} WHERE id > 20")
+        source.loaded()
+        assert len(written.read_text().splitlines()) == 21
 
 
 def _contract(**modes: str) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class SqlConnector(ConnectorBase):
                 field="cursor",
                 value=cursor.column,
             )
-        if cursor is not None and cursor.since_snapshot and described.kind not in {"r", "m"}:
+        if cursor is not None and cursor.since_snapshot and described.kind not in ranges.WITH_TRANSACTION_IDS:
             raise NotSupported(f"{described.schema.name} carries no transaction ids.", field="since_snapshot")
         conditions = ranges.cursor_conditions(cursor) if cursor is not None else []
         return conditions + (ranges.partition_conditions(partition) if partition is not None else [])

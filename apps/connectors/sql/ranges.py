@@ -15,6 +15,8 @@ from apps.connectors.sql.tables import Session
 
 RANGE_TYPES = ("smallint", "integer", "bigint")
 BLOCK_BYTES = 8192
+WITH_TRANSACTION_IDS = {"r", "m", "p"}
+"""Tables, materialised views and partitioned tables show the transaction that wrote a row."""
 
 
 def cursor_conditions(cursor: CursorRange) -> list[sql.Composable]:
@@ -111,7 +113,7 @@ def find_watermark(session: Session, described: Described, source: sql.Composabl
     if row is None or highest is None:
         return Watermark(None, note="The entity has no row with a value in the cursor column yet.")
     snapshot, oldest, prepared, sees_all, current, zone = row
-    xmin_visible = described.kind in {"r", "m", "p"}
+    xmin_visible = described.kind in WITH_TRANSACTION_IDS
     if native.startswith("timestamp") and sees_all and prepared is None:
         return _time_watermark(highest, oldest, current, zone)
     value, inclusive = _above(highest)

@@ -27,6 +27,8 @@ from apps.connectors.exceptions import EntityGone, UnreadableInput
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_ROWS = 5_000
 MAX_LINE_BYTES = 16 * 1024**2
+BUFFER_BYTES = 2 * MAX_LINE_BYTES
+"""Of DuckDB's CSV reader. Below twice the longest line it was seen to lose lines at the buffers' ends."""
 MAX_REJECTED = 10_000
 MAX_XLSX_BYTES = 50 * 1024**2
 MAX_XLSX_UNPACKED_BYTES = 400 * 1024**2
@@ -112,7 +114,7 @@ def read_csv(
         UnreadableInput: a quote that is not closed, a byte sequence of another encoding, or a line above 16 MB:
             with the line number, since everything after it would be guesswork.
     """
-    with duckdb.connect(config={"threads": 2, "memory_limit": "512MB"}) as connection:
+    with duckdb.connect(config={"threads": 2, "memory_limit": "384MB"}) as connection:
         connection.execute(f"SET allowed_paths = [{_literal(str(path))}]")
         connection.execute("SET temp_directory = ''")
         connection.execute("SET enable_external_access = false")
@@ -133,6 +135,8 @@ def read_csv(
                 "store_rejects=true",
                 f"rejects_limit={MAX_REJECTED + 1}",
                 f"max_line_size={MAX_LINE_BYTES}",
+                # DuckDB would take 16 times the longest line for each buffer, which is more than the limit above.
+                f"buffer_size={BUFFER_BYTES}",
             ]
         )
         # Every part is a constant or a quoted literal, and the connection can open this one file only.
@@ -211,11 +215,6 @@ def _load_sheet(reader: Any, sheet: str | None, shown: str) -> pa.Table:
         if sheet is not None or loaded.visible == "visible":
             return pa.table(loaded.to_arrow())
     raise EntityGone(f"All sheets of {shown} are hidden.", value=shown, remedy=f"Name one: {', '.join(names)}.")
-
-
-def sheet_names(path: Path, shown: str) -> list[str]:
-    """The sheets of an Excel file, in order."""
-    return list(_open_xlsx(path, shown).sheet_names)
 
 
 def unique_names(names: list[str]) -> tuple[str, ...]:
