@@ -11,7 +11,7 @@ from apps.engine.choices import RunStatus
 from apps.engine.models import Run
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.runs import StartRequest, start_run
-from apps.quality.models import QuarantinedRow
+from apps.quality.models import QuarantinedRow, Reconciliation
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import tenant_context
 from tests.engine.factories import SYSTEM, flow_definition, make_flow
@@ -40,9 +40,8 @@ class Awkward:
             execute(f"GRANT SELECT ON public.{table} TO PUBLIC")
         mapped = [{"target": t, "type": y, "expression": e, "nullable": True} for t, y, e in fields]
         source = make_database_connection().slug
-        definition = flow_definition(
-            source=source, entity=f"public.{table}", target=target, controls=[], fields=mapped, **options
-        )
+        options.setdefault("controls", [])
+        definition = flow_definition(source=source, entity=f"public.{table}", target=target, fields=mapped, **options)
         run = start_run(StartRequest(make_flow(definition).pk, "dev", version="draft"), actor=SYSTEM)
         work_on_run(run.pk)
         run.refresh_from_db()
@@ -84,9 +83,11 @@ def test_a_bounded_decimal_that_is_no_number_is_quarantined(load: Any) -> None:
         "id bigint PRIMARY KEY, m numeric(10,2)",
         "(1, 2), (2, 'NaN')",
         [("id", "BIGINT", "id"), ("m", "DECIMAL(10,2)", "m")],
+        controls=[{"name": "Sum", "source": "m", "target": "m", "aggregate": "sum", "tolerance": "0"}],
     )
     assert rows == [("1", "2.00")]
     assert run.rows_quarantined == 1
+    assert Reconciliation.objects.get(run_id=run.pk).status == "amber"
 
 
 def test_moments_beyond_the_calendar_arrive(load: Any) -> None:

@@ -339,9 +339,11 @@ def _source_totals(
     controls = source_controls(definition, entity)
     if controls is None:
         return None
+    totals: dict[str, str | None] | None = None
     with contextlib.suppress(ColumnGone):
-        return source.stats(StatsRequest(entity.name, controls, cursor=range_, snapshot=snapshot))
-    return None
+        totals = source.stats(StatsRequest(entity.name, controls, cursor=range_, snapshot=snapshot))
+    # One value that is no number makes a sum none; the rows that can be read still add up.
+    return None if totals is None or {"NaN", "Infinity", "-Infinity"} & set(totals.values()) else totals
 
 
 def _field_to_json(field: Field | None) -> dict[str, Any]:
