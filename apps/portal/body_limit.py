@@ -17,7 +17,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Django and Channels type the three arguments differently; what they do with them is the same.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 UPLOADS = re.compile(r"^/api/v2/connections/[0-9a-f-]{36}/uploads$")
 MULTIPART_BYTES = 64 * 1024

@@ -308,7 +308,7 @@ def test_parquet_keeps_decimals_moments_and_nested_values(files: ConnectorBase, 
 @pytest.mark.parametrize("kind", [pa.duration("s"), pa.decimal256(60, 2)])
 def test_parquet_types_that_cannot_be_read_are_named(files: ConnectorBase, folder: Path, kind: pa.DataType) -> None:
     pq.write_table(pa.table({"id": [1], "odd": pa.array([None], kind)}), folder / "a.parquet")
-    with pytest.raises(UnreadableInput, match="Column odd of .* has the type") as caught:
+    with pytest.raises(UnreadableInput, match=r"Column odd of .* has the type") as caught:
         files.describe("a.parquet")
     assert caught.value.remedy
 
