@@ -28,6 +28,7 @@ from apps.access.services.members import update_member
 from apps.access.services.roles import create_role, update_role
 from apps.core.exceptions import PortalError
 from apps.tenancy.contracts import current_scope
+from apps.tenancy.services.admin_scope import TenantsHostOnly
 
 # Rights come from our roles; Django's groups would look as if they did something. The other tables hold what allauth's
 # own pages manage, secrets among it. Their admin modules are imported first, so that they cannot register later.
@@ -65,12 +66,8 @@ class ServiceAdmin(admin.ModelAdmin):
                 self.message_user(request, f"{row}: {error.message}", messages.ERROR)
 
 
-class TenantServiceAdmin(ServiceAdmin):
+class TenantServiceAdmin(TenantsHostOnly, ServiceAdmin):
     """For tables that mean something inside a tenant only."""
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Not on the platform's host."""
-        return not current_scope.get().is_public and super().has_module_permission(request)
 
 
 class UserForm(forms.ModelForm):

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from apps.integrations.models import Deployment, FlowVersion
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """Shows rows, changes none."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds a row here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a row here."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody removes a row here."""
-        return False
+from apps.tenancy.services.admin_scope import ReadOnlyAdmin
 
 
 @admin.register(FlowVersion)

@@ -67,7 +67,11 @@ class TenantForm(forms.ModelForm):
     """A new tenant, or a changed name."""
 
     slug = forms.CharField(max_length=38, help_text="Part of the address; cannot be changed later.")
-    domain = forms.CharField(max_length=253, required=False, help_text="Empty: <slug>.<base domain>.")
+    domain = forms.CharField(
+        max_length=253,
+        required=False,
+        help_text="Left empty: the slug below the platform's domain.",
+    )
     owner_email = forms.EmailField(required=False, help_text="Gets the administrator's invitation.")
 
     class Meta:
