@@ -258,6 +258,7 @@ def test_line_ends_that_change_far_into_the_file_are_explained(files: ConnectorB
 @pytest.mark.parametrize(
     "packed",
     [b"not packed", gzip.compress(b'{"id": 1}\n' * 5_000)[:-20], gzip.compress(b"id\n")[:12] + b"\xff\xff\xff\xff"],
+    ids=["no archive", "cut short", "broken inside"],  # the bytes hold the time of day
 )
 def test_damaged_archives_say_so(files: ConnectorBase, folder: Path, name: str, packed: bytes) -> None:
     (folder / name).write_bytes(packed)

@@ -52,7 +52,7 @@ def test_two_gigabytes_are_refused_before_a_byte_is_taken() -> None:
     assert problem["remedy"]
 
 
-@pytest.mark.parametrize(("path", "status"), [(UPLOADS, 200), ("/api/v2/flows", 413)])
+@pytest.mark.parametrize(("path", "status"), [(UPLOADS, 200), ("/api/v2/flows", 413)], ids=["upload", "other"])
 def test_a_body_of_unknown_size_is_counted_while_it_arrives(path: str, status: int) -> None:
     chunks = [b"x" * 1024**2] * (OTHER_MAX_BYTES // 1024**2 + 2)
     answered, _problem, taken = ask(path, chunks=chunks)
