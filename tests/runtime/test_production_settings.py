@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
 import subprocess
@@ -71,3 +72,34 @@ def test_production_refuses_to_start_and_says_why(changes: dict[str, str | None]
     # A key that is refused is still somebody's key: it does not end up in a log.
     assert "c2hvcnQ=" not in done.stderr
     assert GOOD["SECRET_KEY"] not in done.stderr
+
+
+def test_production_sends_cookies_and_pages_over_https_only() -> None:
+    script = """
+import django, json
+django.setup()
+from django.conf import settings
+from django.http import HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.test import RequestFactory
+guard = SecurityMiddleware(lambda request: HttpResponse("ok"))
+ask = RequestFactory(SERVER_NAME="portal.example.com")
+plain, secure = guard(ask.get("/overview")), guard(ask.get("/overview", HTTP_X_FORWARDED_PROTO="https"))
+names = [name for name in dir(settings) if name.startswith(("SESSION_COOKIE", "CSRF_COOKIE"))]
+cookies = {name: getattr(settings, name) for name in names}
+print(json.dumps([plain.status_code, plain["Location"], secure["Strict-Transport-Security"], cookies], default=str))
+"""
+    done = run_in_production("-c", script, changes={})
+    assert done.returncode == 0, done.stderr
+    status, location, transport, cookies = json.loads(done.stdout.splitlines()[-1])
+
+    assert (status, location) == (301, "https://portal.example.com/overview")
+    assert transport == "max-age=31536000; includeSubDomains; preload"
+    for kind in ("SESSION", "CSRF"):
+        assert cookies[f"{kind}_COOKIE_NAME"].startswith(
+            "__Host-"
+        )  # browsers then insist on Secure, on / and on no domain
+        assert cookies[f"{kind}_COOKIE_SECURE"] is True
+        assert cookies[f"{kind}_COOKIE_SAMESITE"] == "Lax"
+        assert (cookies[f"{kind}_COOKIE_PATH"], cookies[f"{kind}_COOKIE_DOMAIN"]) == ("/", None)
+    assert cookies["SESSION_COOKIE_HTTPONLY"] is True
