@@ -12,9 +12,10 @@ from apps.core.ids import uuid7
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import tenant_context
+from tests.events.factories import PROBE
 
 
-def publish(tenant: Any, subject: str, type_: str = "probe.sent.v1") -> str:
+def publish(tenant: Any, subject: str, type_: str = PROBE.type) -> str:
     with tenant_context(tenant):
         return str(publish_event(type_, subject=subject, data={"number": 1}))
 
