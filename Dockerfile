@@ -37,7 +37,6 @@ COPY --from=packages /opt/venv /opt/venv
 COPY manage.py ./
 COPY config/ config/
 COPY apps/ apps/
-COPY locale/ locale/
 COPY templates/ templates/
 COPY static/ static/
 COPY --from=frontend /src/static/mfe/ static/mfe/

@@ -27,7 +27,7 @@ OWN_PAGES = [
     ("/accounts/email/", "Add an address"),
     ("/accounts/logout/", "Sign out"),
 ]
-WORDS = Path(__file__).parents[2] / "locale" / "en" / "LC_MESSAGES"
+WORDS = Path(__file__).parents[2] / "config" / "locale" / "en" / "LC_MESSAGES"
 
 
 def inline_scripts(html: str) -> list[str]:
