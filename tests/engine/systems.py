@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -94,10 +95,10 @@ def target_exists(tenant: Tenant, entity: str) -> bool:
     )
 
 
-def staging_tables(tenant: Tenant) -> list[str]:
-    """Names of staging tables that are there."""
+def staging_tables(tenant: Tenant, run_id: UUID) -> list[str]:
+    """Names of the run's staging tables that are there; other tests of this database leave their own."""
     found = execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename LIKE '\\_aip\\_s\\_%%'",
-        (tenant.warehouse_schema,),
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, %s)",
+        (tenant.warehouse_schema, f"_aip_s_{run_id.hex}"),
     )
     return [row[0] for row in found]

@@ -145,7 +145,7 @@ class Load:
         # One recorded outcome a step; and nothing is left lying about.
         done = StepResult.objects.filter(run=self.run, status=StepStatus.SUCCEEDED).values_list("path", flat=True)
         assert len(done) == len(set(done))
-        assert not [name for name in staging_tables(self.tenant) if self.run.pk.hex in name]
+        assert staging_tables(self.tenant, self.run.pk) == []
 
     def drop(self) -> None:
         drop_table(self.table)

@@ -39,7 +39,7 @@ def test_full_load_is_complete_and_reconciled(erp: Callable[..., Erp]) -> None:
     assert (found.status, found.reasons) == ("green", [])
     assert found.source == {"count": 1000, "totals": {"Total": "5005.00"}}
     assert found.target == {"count": 1000, "totals": {"Total": "5005.00"}}
-    assert staging_tables(source.tenant) == []
+    assert staging_tables(source.tenant, run.pk) == []
 
 
 def test_every_broken_rule_of_a_row_is_kept_with_its_source(erp: Callable[..., Erp]) -> None:

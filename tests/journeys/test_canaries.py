@@ -89,7 +89,9 @@ def every_row(tenant: Tenant) -> Iterator[tuple[str, str]]:
             if schema == tenant.warehouse_schema:
                 session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(tenant.db_role)))
             rows = session.execute(
-                sql.SQL("SELECT t::text || row_to_json(t)::text FROM {} t").format(sql.Identifier(schema, table))
+                sql.SQL("SELECT one_row::text || row_to_json(one_row)::text FROM {} AS one_row").format(
+                    sql.Identifier(schema, table)
+                )
             ).fetchall()
             session.execute("RESET ROLE")
             yield f"{schema}.{table}", "\n".join(row[0] for row in rows)
