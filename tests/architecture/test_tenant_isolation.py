@@ -24,7 +24,7 @@ from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
-from apps.engine.models import Run
+from apps.engine.models import Run, StepResult
 from apps.integrations.models import Environment, Flow, FlowVersion
 from apps.quality.models import QuarantinedRow, Reconciliation
 from apps.tenancy.services.context import tenant_context
@@ -100,6 +100,9 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
             definition={},
             definition_hash="0",
         )
+        step = StepResult.objects.create(
+            run=run, path="a", kind="process.transform", name=CANARY, definition_hash="0", output={"name": CANARY}
+        )
         row = QuarantinedRow.objects.create(
             run_id=run.id,
             flow_id=flow.id,
@@ -133,6 +136,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "reconciliation_id": str(reconciliation.id),
         "flow_id": str(flow.id),
         "run_id": str(run.id),
+        "step_id": str(step.id),
         "number": "1",
         "environment": "dev",
         "slug": role.slug,
