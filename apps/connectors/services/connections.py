@@ -25,7 +25,7 @@ from apps.core.exceptions import PortalError
 from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import require_tenant
-from apps.vault.services.secrets import delete_secrets, list_secret_names, reveal_secrets, store_secrets
+from apps.vault.services.secrets import list_secret_names, reveal_secrets, store_secrets
 
 WAREHOUSE_SLUG = "warehouse"
 SLUG = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
@@ -136,7 +136,7 @@ def update_connection(
 
 @transaction.atomic
 def archive_connection(connection_id: UUID, *, actor: Actor) -> Connection:
-    """Take a connection out of use. Its credentials stay until it is purged, so that `restore_connection` works.
+    """Take a connection out of use. Its credentials stay, so that `restore_connection` works.
 
     Raises:
         PermissionDenied, ConnectionNotFound, ConnectionProtected.
@@ -171,17 +171,6 @@ def restore_connection(connection_id: UUID, *, actor: Actor) -> Connection:
         _save(row)
         _tell(row, "restored", actor, {})
     return row
-
-
-@transaction.atomic
-def purge_connection(connection_id: UUID, *, actor: Actor) -> None:
-    """Delete the credentials of an archived connection for good; the row stays for the history of runs."""
-    check_permission(actor, "connection:edit")
-    row = Connection.objects.filter(id=connection_id).exclude(archived_at=None).first()
-    if row is None:
-        raise ConnectionNotFound("There is no archived connection with that id.", value=connection_id)
-    delete_secrets(OWNER_TYPE, row.id, actor=actor)
-    _tell(row, "purged", actor, {})
 
 
 def check_connection(connection_id: UUID, *, actor: Actor) -> CheckResult:
