@@ -119,7 +119,7 @@ def test_unknown_command_is_one_line() -> None:
 def test_continuous_integration_runs_the_test_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().rstrip().endswith("exec make --no-print-directory test")
+    assert script.read_text().rstrip().endswith("exec make test")
 
 
 def test_selection_without_browser_tests_needs_no_browser(tmp_path: Path) -> None:
