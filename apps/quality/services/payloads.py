@@ -14,6 +14,7 @@ from uuid import UUID
 
 SAFE_INTEGER = 2**53 - 1
 SEARCH_CHARS = 1000
+PARSED_CHARS = 64 * 1024
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -109,4 +110,7 @@ def _search_text(exact: Mapping[str, Any]) -> str:
 
 
 def _search_text_of_json(text: str) -> str:
+    # Parsing is five times faster than cutting the keys out, but not of a row with a field of many megabytes.
+    if len(text) <= PARSED_CHARS:
+        return _search_text(json.loads(text))
     return _KEY.sub(" ", text[: 2 * SEARCH_CHARS]).translate(_PUNCTUATION)[:SEARCH_CHARS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import connection, transaction
@@ -34,6 +35,7 @@ _INSERT = (
 )
 # What COPY's text format gives a meaning to; everything else, of any language, is written as it is.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _Record = tuple[str, str, str, str, str, str, str]
@@ -115,11 +117,16 @@ def _fixed(context: QuarantineContext) -> tuple[str | None, ...]:
     return (at, at, *ids, context.part, QuarantineStatus.OPEN.value)
 
 
+def _escape(value: str) -> str:
+    # Few values need it, and looking is a tenth of the cost of translating.
+    return value.translate(_ESCAPES) if _SPECIAL.search(value) else value
+
+
 def _write(context: QuarantineContext, records: Sequence[_Record]) -> int:
     # COPY is several times faster than INSERT but knows no ON CONFLICT; a repeated row is rare, so COPY is tried first.
     fixed = _fixed(context)
-    tail = "\t".join("\\N" if value is None else value.translate(_ESCAPES) for value in fixed) + "\t\t\n"
-    lines = ["\t".join([value.translate(_ESCAPES) for value in record]) + "\t" + tail for record in records]
+    tail = "\t".join("\\N" if value is None else _escape(value) for value in fixed) + "\t\t\n"
+    lines = ["\t".join([_escape(value) for value in record]) + "\t" + tail for record in records]
     try:
         with transaction.atomic(), connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.write("".join(lines))
