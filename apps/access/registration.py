@@ -6,7 +6,7 @@ import hashlib
 
 from apps.access.choices import BuiltinRole
 from apps.access.registries import builtin_role_permissions, register_permissions
-from apps.access.services import openapi  # noqa: F401 - drf-spectacular finds its extensions by import
+from apps.access.services import openapi, sign_ins  # noqa: F401 - extensions and receivers are found by import
 from apps.access.services.members import provision_owner
 from apps.access.services.roles import provision_builtin_roles
 from apps.tenancy.registries import ProvisioningStep, plan_parts, provisioning_steps
