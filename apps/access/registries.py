@@ -65,8 +65,9 @@ _BUILDER = {
     "flow:publish",
     "environment:manage",
     "run:start",
+    "webhook:edit",
 }
-_OPERATOR = {"run:start", "run:control", "quarantine:edit", "flow:deploy", "connection:use"}
+_OPERATOR = {"run:start", "run:control", "quarantine:edit", "flow:deploy", "connection:use", "event:replay"}
 
 
 def builtin_role_permissions(role: str) -> frozenset[str]:

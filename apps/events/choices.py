@@ -1,4 +1,4 @@
-"""States of an event that a subscriber could not take."""
+"""States of events that wait, of subscriptions and of deliveries."""
 
 from __future__ import annotations
 
@@ -10,3 +10,26 @@ class ParkedStatus(TextChoices):
 
     WAITING = "waiting"
     DEAD = "dead"
+
+
+class SubscriptionStatus(TextChoices):
+    """`paused` collects deliveries and sends none; `disabled` collects none; `archived` is gone from the lists."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    ARCHIVED = "archived"
+
+
+class DeliveryStatus(TextChoices):
+    """`failed` is tried again by itself; `dead` waits for a person; `discarded` was given up by one."""
+
+    PENDING = "pending"
+    DELIVERING = "delivering"
+    FAILED = "failed"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+OPEN_DELIVERIES = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERING, DeliveryStatus.FAILED)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from uuid import UUID
 
+from django.db.models import Count, Q, QuerySet
+
+from apps.events.choices import DeliveryStatus, SubscriptionStatus
 from apps.events.contracts import EventRecord
-from apps.events.models import Event, ParkedEvent, StreamHead, Subscription
+from apps.events.exceptions import DeliveryNotFound, EventNotFound, SubscriptionNotFound
+from apps.events.models import Delivery, Event, EventSubscription, ParkedEvent, StreamHead, Subscription
 
 
 def to_record(event: Event) -> EventRecord:
@@ -58,3 +62,59 @@ def list_parked(name: str | None = None) -> QuerySet[ParkedEvent]:
     """Parked events of the current tenant, of one subscriber or of all, oldest first."""
     parked = ParkedEvent.objects.select_related("event", "subscription").order_by("position")
     return parked.filter(subscription__name=name) if name else parked
+
+
+def get_event(event_id: UUID) -> Event:
+    """One event of the current tenant.
+
+    Raises:
+        EventNotFound: there is none.
+    """
+    found: Event | None = Event.objects.filter(id=event_id).first()
+    if found is None:
+        raise EventNotFound(value=event_id)
+    return found
+
+
+def list_event_subscriptions() -> QuerySet[EventSubscription]:
+    """What the current tenant wants delivered, newest first, without what is archived; with counts of deliveries."""
+    rows: QuerySet[EventSubscription] = EventSubscription.objects.exclude(status=SubscriptionStatus.ARCHIVED)
+    return _counted(rows).order_by("-id")
+
+
+def get_event_subscription(subscription_id: UUID) -> EventSubscription:
+    """One of them.
+
+    Raises:
+        SubscriptionNotFound: there is none, or it is archived.
+    """
+    found = list_event_subscriptions().filter(id=subscription_id).first()
+    if found is None:
+        raise SubscriptionNotFound(value=subscription_id)
+    return found
+
+
+def list_deliveries() -> QuerySet[Delivery]:
+    """Deliveries of the current tenant with their events, newest first."""
+    return Delivery.objects.select_related("event", "subscription").order_by("-id")
+
+
+def get_delivery(delivery_id: UUID) -> Delivery:
+    """One delivery with its event and its attempts.
+
+    Raises:
+        DeliveryNotFound: there is none.
+    """
+    found = list_deliveries().prefetch_related("attempt_rows").filter(id=delivery_id).first()
+    if found is None:
+        raise DeliveryNotFound(value=delivery_id)
+    return found
+
+
+def _counted(rows: QuerySet[EventSubscription]) -> QuerySet[EventSubscription]:
+    waiting = Q(deliveries__status__in=(DeliveryStatus.PENDING, DeliveryStatus.DELIVERING))
+    return rows.annotate(
+        waiting_count=Count("deliveries", filter=waiting),
+        failed_count=Count("deliveries", filter=Q(deliveries__status=DeliveryStatus.FAILED)),
+        dead_count=Count("deliveries", filter=Q(deliveries__status=DeliveryStatus.DEAD)),
+    )

@@ -25,6 +25,8 @@ from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
 from apps.engine.models import Run
+from apps.events.models import Delivery, Event, EventSubscription
+from apps.events.services.subscriptions import create_subscription
 from apps.integrations.models import Environment, Flow, FlowVersion
 from apps.quality.models import QuarantinedRow, Reconciliation
 from apps.tenancy.services.context import tenant_context
@@ -122,6 +124,13 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         role = Role.objects.create(slug="role-of-acme", name=CANARY, description=CANARY)
         User.objects.create_user(f"{CANARY}@acme.example", name=CANARY)
         invitation = create_invitation(f"{CANARY}-guest@acme.example", roles=["viewer"], actor=actor)
+        subscription, _ = create_subscription(
+            CANARY, target="webhook", config={"url": "https://example.com/canary-of-acme"}, actor=actor
+        )
+        event = Event.objects.create(
+            type=CANARY, source=CANARY, subject=CANARY, time=now(), key=CANARY, arrival=1, data={"note": CANARY}
+        )
+        delivery = Delivery.objects.create(subscription=subscription, event=event, number=1, error=CANARY)
         key, secret = create_api_key(CANARY, scopes=["flow:view"], actor=actor_for_user(person))
     return {
         "member_id": str(person.id),
@@ -132,6 +141,9 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "row_id": str(row.id),
         "reconciliation_id": str(reconciliation.id),
         "flow_id": str(flow.id),
+        "event_id": str(event.id),
+        "subscription_id": str(subscription.id),
+        "delivery_id": str(delivery.id),
         "run_id": str(run.id),
         "number": "1",
         "environment": "dev",
@@ -192,6 +204,7 @@ def test_no_address_with_anothers_id_answers(
 def snapshot(tenant: Any) -> list[Any]:
     """What acme holds, to see that nothing of it was changed."""
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
+    models += (EventSubscription, Event, Delivery)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import django_filters
 from django.db.models import QuerySet
@@ -18,7 +19,7 @@ from apps.core.api.filters import InstantFilter
 from apps.events.contracts import to_full_type
 from apps.events.models import Event
 from apps.events.registries import event_types
-from apps.events.selectors import list_events, to_record
+from apps.events.selectors import get_event, list_events, to_record
 from apps.events.services.payloads import build_schema
 
 
@@ -89,6 +90,17 @@ class EventsView(ListAPIView[Event]):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of events."""
         return super().get(request, *args, **kwargs)
+
+
+class EventView(APIView):
+    """One event."""
+
+    permission_classes = [HasPermission.of(read="event:view")]
+
+    @extend_schema(operation_id="events_retrieve", summary="One event", tags=["events"], responses=CloudEventOutput)
+    def get(self, request: Request, event_id: UUID) -> Response:
+        """The event with its data."""
+        return Response(CloudEventOutput(get_event(event_id)).data)
 
 
 class EventTypeOutput(serializers.Serializer):

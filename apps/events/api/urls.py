@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events.api.events import EventsView, EventTypesView
+from apps.events.api import deliveries, events, subscriptions
+
+SUBSCRIPTION = "event-subscriptions/<uuid:subscription_id>"
 
 urlpatterns = [
-    path("events", EventsView.as_view(), name="event-list"),
-    path("event-types", EventTypesView.as_view(), name="event-type-list"),
+    path("events", events.EventsView.as_view(), name="event-list"),
+    path("events/<uuid:event_id>", events.EventView.as_view(), name="event"),
+    path("event-types", events.EventTypesView.as_view(), name="event-type-list"),
+    path("event-subscriptions", subscriptions.SubscriptionsView.as_view(), name="event-subscriptions"),
+    path(SUBSCRIPTION, subscriptions.SubscriptionView.as_view(), name="event-subscription"),
+    path(f"{SUBSCRIPTION}/pause", subscriptions.SubscriptionPauseView.as_view(), name="event-subscription-pause"),
+    path(f"{SUBSCRIPTION}/resume", subscriptions.SubscriptionResumeView.as_view(), name="event-subscription-resume"),
+    path(
+        f"{SUBSCRIPTION}/rotate-secret",
+        subscriptions.SubscriptionRotateView.as_view(),
+        name="event-subscription-rotate",
+    ),
+    path(f"{SUBSCRIPTION}/test", subscriptions.SubscriptionTestView.as_view(), name="event-subscription-test"),
+    path(f"{SUBSCRIPTION}/redrive", subscriptions.SubscriptionRedriveView.as_view(), name="event-subscription-redrive"),
+    path(f"{SUBSCRIPTION}/discard", subscriptions.SubscriptionDiscardView.as_view(), name="event-subscription-discard"),
+    path(f"{SUBSCRIPTION}/replay-preview", subscriptions.ReplayPreviewView.as_view(), name="event-replay-preview"),
+    path(f"{SUBSCRIPTION}/replay", subscriptions.ReplayView.as_view(), name="event-replay"),
+    path("event-deliveries", deliveries.DeliveriesView.as_view(), name="event-deliveries"),
+    path("event-deliveries/<uuid:delivery_id>", deliveries.DeliveryView.as_view(), name="event-delivery"),
+    path("event-deliveries/<uuid:delivery_id>/redeliver", deliveries.RedeliverView.as_view(), name="event-redeliver"),
 ]
