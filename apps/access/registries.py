@@ -67,7 +67,15 @@ _BUILDER = {
     "run:start",
     "webhook:edit",
 }
-_OPERATOR = {"run:start", "run:control", "quarantine:edit", "flow:deploy", "connection:use", "event:replay"}
+_OPERATOR = {
+    "run:start",
+    "run:control",
+    "quarantine:edit",
+    "flow:deploy",
+    "connection:use",
+    "event:replay",
+    "webhook:inspect",
+}
 
 
 def builtin_role_permissions(role: str) -> frozenset[str]:

@@ -33,3 +33,21 @@ class DeliveryStatus(TextChoices):
 
 
 OPEN_DELIVERIES = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERING, DeliveryStatus.FAILED)
+
+
+class EndpointStatus(TextChoices):
+    """A `paused` endpoint answers 503, so that well-behaved senders come again; an `archived` one is unknown."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
+class SignatureScheme(TextChoices):
+    """How a sender signs."""
+
+    STANDARD = "standard-webhooks", "Standard Webhooks"
+    STRIPE = "stripe", "Stripe"
+    SLACK = "slack", "Slack"
+    GITHUB = "github", "GitHub"
+    HMAC = "hmac", "HMAC of your own"

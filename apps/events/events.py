@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from apps.events.contracts import EventType
@@ -35,3 +36,25 @@ SUBSCRIPTION_DISABLED = EventType(
     hint_kind="subscription",
     hint_facts=("reason",),
 )
+
+
+@dataclass(frozen=True)
+class WebhookReceived:
+    """Payload of a webhook that was taken.
+
+    Attributes:
+        endpoint: where it arrived.
+        message_id: the sender's id of it.
+        content_type: as the sender said.
+        body: the JSON body; text for another body; None when it is too large for an event (see `truncated`).
+        truncated: the body is with the received message only.
+    """
+
+    endpoint: UUID
+    message_id: str
+    content_type: str
+    body: Any = None
+    truncated: bool = False
+
+
+WEBHOOK_RECEIVED = EventType("webhook.received.v1", WebhookReceived, "Another system's webhook was verified and taken.")

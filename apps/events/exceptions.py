@@ -82,3 +82,29 @@ class ReplayChanged(Conflict):
 
     code = "events.replay_changed"
     default_remedy = "Look at the preview again."
+
+
+class EndpointNotFound(NotFound):
+    """There is no such webhook endpoint."""
+
+    code = "events.endpoint_not_found"
+
+
+class EndpointInvalid(ValidationFailed):
+    """The webhook endpoint cannot be used as it is."""
+
+    code = "events.endpoint_invalid"
+
+
+class MessageNotFound(NotFound):
+    """There is no such received webhook."""
+
+    code = "events.message_not_found"
+
+
+class SignatureRefused(TerminalError):
+    """The webhook is not signed as this endpoint expects."""
+
+    code = "events.signature_refused"
+    status = 401
+    default_remedy = "Compare secret, scheme and clock of the sender with the endpoint's; sign the body as it is sent."

@@ -6,7 +6,14 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from apps.events.choices import OPEN_DELIVERIES, DeliveryStatus, ParkedStatus, SubscriptionStatus
+from apps.events.choices import (
+    OPEN_DELIVERIES,
+    DeliveryStatus,
+    EndpointStatus,
+    ParkedStatus,
+    SignatureScheme,
+    SubscriptionStatus,
+)
 from apps.tenancy.models import TenantModel
 
 
@@ -226,3 +233,57 @@ class DeliveryAttempt(TenantModel):
 
     def __str__(self) -> str:
         return f"Attempt {self.number}"
+
+
+class InboundEndpoint(TenantModel):
+    """An address at which another system's webhooks are taken, and how they are verified."""
+
+    name = models.CharField(max_length=100)
+    public_id = models.CharField(max_length=40, unique=True, help_text="Last part of the address; hard to guess.")
+    scheme = models.CharField(max_length=20, choices=SignatureScheme.choices)
+    config = models.JSONField(default=dict, help_text="Header names and forms of the `hmac` scheme.")
+    event_type = models.CharField(max_length=150)
+    tolerance_s = models.PositiveIntegerField(default=300)
+    max_bytes = models.PositiveIntegerField(default=256 * 1024)
+    status = models.CharField(max_length=10, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
+    signing_keys = models.JSONField(default=list, help_text="[{field, created_at, expires_at}], newest first.")
+    secret_revision = models.PositiveIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    last_rejected_at = models.DateTimeField(null=True)
+    last_rejection = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        db_table = "events_inboundendpoint"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], condition=~Q(status=EndpointStatus.ARCHIVED), name="events_inboundendpoint_name"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.scheme})"
+
+
+class InboundMessage(TenantModel):
+    """A verified webhook, as it came. Its id within the endpoint is taken once; a second one is a duplicate."""
+
+    created_at = None  # type: ignore[assignment]
+    updated_at = None  # type: ignore[assignment]
+    endpoint = models.ForeignKey(InboundEndpoint, on_delete=models.CASCADE, related_name="messages")
+    event_id = models.UUIDField(help_text="The event that was published; retention may have removed it.")
+    message_id = models.CharField(max_length=256)
+    content_type = models.CharField(max_length=200, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    size_bytes = models.PositiveIntegerField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "events_inboundmessage"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["endpoint", "message_id"], name="events_inboundmessage_once")]
+        indexes = [models.Index(fields=["endpoint", "-id"], name="events_inboundmessage_list")]
+
+    def __str__(self) -> str:
+        return self.message_id

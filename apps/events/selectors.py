@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
-from apps.events.choices import DeliveryStatus, SubscriptionStatus
+from apps.events.choices import DeliveryStatus, EndpointStatus, SubscriptionStatus
 from apps.events.contracts import EventRecord
-from apps.events.exceptions import DeliveryNotFound, EventNotFound, SubscriptionNotFound
-from apps.events.models import Delivery, Event, EventSubscription, ParkedEvent, StreamHead, Subscription
+from apps.events.exceptions import (
+    DeliveryNotFound,
+    EndpointNotFound,
+    EventNotFound,
+    MessageNotFound,
+    SubscriptionNotFound,
+)
+from apps.events.models import (
+    Delivery,
+    Event,
+    EventSubscription,
+    InboundEndpoint,
+    InboundMessage,
+    ParkedEvent,
+    StreamHead,
+    Subscription,
+)
 
 
 def to_record(event: Event) -> EventRecord:
@@ -108,6 +123,44 @@ def get_delivery(delivery_id: UUID) -> Delivery:
     found = list_deliveries().prefetch_related("attempt_rows").filter(id=delivery_id).first()
     if found is None:
         raise DeliveryNotFound(value=delivery_id)
+    return found
+
+
+def list_inbound_endpoints() -> QuerySet[InboundEndpoint]:
+    """Addresses for other systems' webhooks, newest first, without what is archived."""
+    latest = InboundMessage.objects.filter(endpoint=OuterRef("pk")).order_by("-id").values("received_at")[:1]
+    rows = InboundEndpoint.objects.exclude(status=EndpointStatus.ARCHIVED)
+    found: QuerySet[InboundEndpoint] = rows.annotate(last_received_at=Subquery(latest)).order_by("-id")
+    return found
+
+
+def get_inbound_endpoint(endpoint_id: UUID) -> InboundEndpoint:
+    """One of them.
+
+    Raises:
+        EndpointNotFound: there is none, or it is archived.
+    """
+    found = list_inbound_endpoints().filter(id=endpoint_id).first()
+    if found is None:
+        raise EndpointNotFound(value=endpoint_id)
+    return found
+
+
+def list_inbound_messages() -> QuerySet[InboundMessage]:
+    """Webhooks that were taken, newest first, without their bodies."""
+    rows: QuerySet[InboundMessage] = InboundMessage.objects.defer("body").order_by("-id")
+    return rows
+
+
+def get_inbound_message(message_id: UUID) -> InboundMessage:
+    """One of them, with its body.
+
+    Raises:
+        MessageNotFound: there is none.
+    """
+    found: InboundMessage | None = InboundMessage.objects.filter(id=message_id).first()
+    if found is None:
+        raise MessageNotFound(value=message_id)
     return found
 
 

@@ -186,6 +186,8 @@ SPECTACULAR_SETTINGS = {
         "RunModeEnum": "apps.engine.choices.RunMode",
         "RunTriggerEnum": "apps.engine.choices.RunTrigger",
         "EventSubscriptionStatusEnum": "apps.events.choices.SubscriptionStatus",
+        "WebhookEndpointStatusEnum": "apps.events.choices.EndpointStatus",
+        "WebhookEndpointStateEnum": ["active", "paused"],
         "EventDeliveryStatusEnum": "apps.events.choices.DeliveryStatus",
         "ConnectionStatusEnum": "apps.connectors.choices.ConnectionStatus",
     },

@@ -25,7 +25,8 @@ from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
 from apps.engine.models import Run
-from apps.events.models import Delivery, Event, EventSubscription
+from apps.events.models import Delivery, Event, EventSubscription, InboundEndpoint, InboundMessage
+from apps.events.services.inbound_endpoints import create_endpoint
 from apps.events.services.subscriptions import create_subscription
 from apps.integrations.models import Environment, Flow, FlowVersion
 from apps.quality.models import QuarantinedRow, Reconciliation
@@ -130,6 +131,15 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         event = Event.objects.create(
             type=CANARY, source=CANARY, subject=CANARY, time=now(), key=CANARY, arrival=1, data={"note": CANARY}
         )
+        endpoint, _ = create_endpoint(CANARY, scheme="standard-webhooks", actor=actor)
+        message = InboundMessage.objects.create(
+            endpoint=endpoint,
+            event_id=event.id,
+            message_id=CANARY,
+            body=CANARY.encode(),
+            size_bytes=1,
+            received_at=now(),
+        )
         delivery = Delivery.objects.create(subscription=subscription, event=event, number=1, error=CANARY)
         key, secret = create_api_key(CANARY, scopes=["flow:view"], actor=actor_for_user(person))
     return {
@@ -143,6 +153,8 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "flow_id": str(flow.id),
         "event_id": str(event.id),
         "subscription_id": str(subscription.id),
+        "endpoint_id": str(endpoint.id),
+        "message_id": str(message.id),
         "delivery_id": str(delivery.id),
         "run_id": str(run.id),
         "number": "1",
@@ -204,7 +216,7 @@ def test_no_address_with_anothers_id_answers(
 def snapshot(tenant: Any) -> list[Any]:
     """What acme holds, to see that nothing of it was changed."""
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
-    models += (EventSubscription, Event, Delivery)
+    models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events.api import deliveries, events, subscriptions
+from apps.events.api import deliveries, events, subscriptions, webhook_endpoints
 
 SUBSCRIPTION = "event-subscriptions/<uuid:subscription_id>"
 
@@ -29,4 +29,13 @@ urlpatterns = [
     path("event-deliveries", deliveries.DeliveriesView.as_view(), name="event-deliveries"),
     path("event-deliveries/<uuid:delivery_id>", deliveries.DeliveryView.as_view(), name="event-delivery"),
     path("event-deliveries/<uuid:delivery_id>/redeliver", deliveries.RedeliverView.as_view(), name="event-redeliver"),
+    path("webhook-endpoints", webhook_endpoints.EndpointsView.as_view(), name="webhook-endpoints"),
+    path("webhook-endpoints/<uuid:endpoint_id>", webhook_endpoints.EndpointView.as_view(), name="webhook-endpoint"),
+    path(
+        "webhook-endpoints/<uuid:endpoint_id>/rotate-secret",
+        webhook_endpoints.EndpointRotateView.as_view(),
+        name="webhook-endpoint-rotate",
+    ),
+    path("webhook-messages", webhook_endpoints.MessagesView.as_view(), name="webhook-messages"),
+    path("webhook-messages/<uuid:message_id>", webhook_endpoints.MessageView.as_view(), name="webhook-message"),
 ]

@@ -27,7 +27,7 @@ from apps.events.services.attempts import Claim, Outcome, claim_deliveries, sett
 from apps.events.services.backlog import list_tenants_with_due_deliveries
 from apps.events.services.lanes import NOTIFY_CHANNEL
 from apps.events.services.leadership import open_listener
-from apps.events.services.signing_keys import reveal_signing_secrets
+from apps.events.services.signing_keys import reveal_signing_secrets, valid_fields
 from apps.tenancy.choices import TenantStatus
 from apps.tenancy.selectors import get_tenant_by_id
 from apps.tenancy.services.context import tenant_context
@@ -224,15 +224,11 @@ class Dispatcher:
             return await target.send(session, message)
 
     async def _signing_secrets(self, tenant_id: UUID, claim: Claim) -> tuple[str, ...]:
-        valid = [
-            key["field"]
-            for key in claim.signing_keys
-            if key["expires_at"] is None or key["expires_at"] > now().isoformat()
-        ]
+        valid = valid_fields(claim.signing_keys, now())
         version = (claim.secret_revision, ",".join(valid))
         known = self._secrets.get(claim.subscription_id)
         if known is None or known[0] != version:
-            found = await self._call(reveal_signing_secrets, tenant_id, claim.subscription_id, tuple(valid))
+            found = await self._call(reveal_signing_secrets, tenant_id, claim.subscription_id, valid)
             if not found:
                 raise LookupError("The signing secret cannot be read.")
             known = self._secrets[claim.subscription_id] = (version, found)

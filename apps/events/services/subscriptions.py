@@ -24,7 +24,8 @@ from apps.events.services.fan_out import matcher_of
 from apps.events.services.lanes import lock_subscription, ring
 from apps.events.services.matching import check_matcher
 from apps.events.services.outbox import publish_event
-from apps.events.services.signing_keys import OWNER_TYPE, add_signing_key
+from apps.events.services.signatures import make_secret, to_key
+from apps.events.services.signing_keys import SUBSCRIPTION, add_signing_key
 from apps.tenancy.services.context import require_tenant
 from apps.vault.services.secrets import delete_secrets
 
@@ -66,7 +67,7 @@ def create_subscription(
             raise TypeError(f"A subscription has no setting {field!r}.")
         setattr(row, field, value)
     _check(row)
-    shown = add_signing_key(row, secret=secret, overlap=timedelta(0), actor=actor) if kind.is_signed else None
+    shown = _add_key(row, secret, timedelta(0), actor) if kind.is_signed else None
     _save(row, new=True)
     _record(row, "created", f"Created subscription {row.name}", actor, _facts(row))
     return row, shown
@@ -132,7 +133,7 @@ def archive_subscription(subscription_id: UUID, *, actor: Actor) -> EventSubscri
     row.status, row.signing_keys = SubscriptionStatus.ARCHIVED, []
     row.secret_revision += 1
     if delivery_targets.get(row.target).is_signed:
-        delete_secrets(OWNER_TYPE, row.id, actor=actor)
+        delete_secrets(SUBSCRIPTION, row.id, actor=actor)
     # What is open would hold the log back for ever.
     Delivery.objects.filter(subscription=row, status__in=OPEN_DELIVERIES).update(status=DeliveryStatus.DISCARDED)
     _save(row)
@@ -161,7 +162,7 @@ def rotate_secret(
         raise SubscriptionInvalid(f"A {row.target} target is not signed.", field="target")
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise SubscriptionInvalid("Secrets overlap for 0 to 7 days.", field="overlap_s")
-    shown = add_signing_key(row, secret=secret, overlap=overlap, actor=actor)
+    shown = _add_key(row, secret, overlap, actor)
     _save(row)
     _record(row, "rotated", f"Rotated the signing secret of {row.name}", actor, {"overlap_s": overlap.total_seconds()})
     return row, shown
@@ -185,6 +186,13 @@ def test_subscription(subscription_id: UUID, *, actor: Actor) -> UUID:
     )
     _record(row, "tested", f"Sent a test event to {row.name}", actor, {"event": str(event_id)})
     return event_id
+
+
+def _add_key(row: EventSubscription, secret: str | None, overlap: timedelta, actor: Actor) -> str:
+    value = secret or make_secret()
+    to_key(value)
+    add_signing_key(row, SUBSCRIPTION, value, overlap=overlap, actor=actor)
+    return value
 
 
 def _locked(subscription_id: UUID) -> EventSubscription:
