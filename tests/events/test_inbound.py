@@ -54,6 +54,18 @@ async def request(
     return Answer(sent[0]["status"], found, sent[1]["body"])
 
 
+def run(work: Any) -> Any:
+    """A loop of its own, whose writer is closed at the end."""
+
+    async def whole() -> Any:
+        try:
+            return await work
+        finally:
+            await intake.close()
+
+    return asyncio.run(whole())
+
+
 async def nowhere(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 299, "headers": []})
     await send({"type": "http.response.body", "body": b"inner"})
@@ -80,7 +92,7 @@ class Door:
 
     def knock(self, body: bytes = b'{"a": 1}', message_id: str = "", **options: Any) -> Answer:
         headers = options.pop("headers", None) or self.headers(body, message_id or str(uuid4()))
-        return asyncio.run(request(self.application, options.pop("path", self.path), body, headers, **options))
+        return run(request(self.application, options.pop("path", self.path), body, headers, **options))
 
     def messages(self) -> int:
         return InboundMessage.objects.filter(endpoint=self.row).count()
@@ -97,7 +109,6 @@ def door(committed_acme: Any) -> Iterator[Door]:
         assert secret is not None
         yield Door(row, secret, InboundWebhooks(nowhere))
         inbound_endpoints.archive_endpoint(row.id, actor=SYSTEM)
-    intake.close()
 
 
 def test_a_signed_webhook_is_committed_before_the_answer(door: Door) -> None:
@@ -134,7 +145,7 @@ def test_concurrent_requests_share_commits_and_duplicates_among_them_publish_onc
             )
         )
 
-    answers = asyncio.run(burst())
+    answers = run(burst())
 
     assert {answer.status for answer in answers} == {202}
     assert len(door.events()) == door.messages() == 100
@@ -166,7 +177,6 @@ def test_what_is_not_signed_as_expected_is_401_and_stored_nowhere(door: Door, ch
 def test_refusals_are_counted(door: Door) -> None:
     for _ in range(3):
         door.knock(headers=door.headers(b"other", "x"))
-    intake.close()
     eventually(lambda: InboundEndpoint.objects.get(id=door.row.id).rejected == 3)
     assert "match" in InboundEndpoint.objects.get(id=door.row.id).last_rejection
 
@@ -229,7 +239,7 @@ def test_one_unreadable_body_does_not_hold_up_its_group(door: Door) -> None:
             *(request(door.application, door.path, body, door.headers(body, f"u{i}")) for i, body in enumerate(bodies))
         )
 
-    assert {answer.status for answer in asyncio.run(burst())} == {202}
+    assert {answer.status for answer in run(burst())} == {202}
     assert [event.data["truncated"] for event in door.events()].count(True) == 1
 
 

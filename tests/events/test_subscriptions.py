@@ -184,14 +184,14 @@ def test_a_failing_endpoint_gets_one_attempt_at_a_time_and_others_their_room() -
     fan_out()
     claims = claim()
     settle_attempts([Outcome(one, BAD if one.subscription_id == bad.id else GOOD) for one in claims])
-    publish(*range(20))
+    publish(*range(40))
     fan_out()
 
     claimed = [one.subscription_id for one in claim()]
 
     assert claimed.count(bad.id) == 1
-    assert claimed.count(good.id) == 8
-    assert claim(in_flight={bad.id: 1, good.id: 8}) == []
+    assert claimed.count(good.id) == 32
+    assert claim(in_flight={bad.id: 1, good.id: 32}) == []
 
 
 def test_retry_after_holds_the_whole_endpoint() -> None:

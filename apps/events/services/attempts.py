@@ -128,7 +128,7 @@ class Outcome:
 
 
 def claim_deliveries(
-    *, limit: int, in_flight: Mapping[UUID, int], healthy: int = 8, failing: int = 1, lease_s: float = LEASE_S
+    *, limit: int, in_flight: Mapping[UUID, int], healthy: int = 32, failing: int = 1, lease_s: float = LEASE_S
 ) -> list[Claim]:
     """Take due deliveries of the current tenant: of each subscription at most as many as it has room for.
 

@@ -54,7 +54,7 @@ class DispatcherOptions:
 
     slots: int = 256
     failing_slots: int = 96
-    per_subscription: int = 8
+    per_subscription: int = 32
     poll_s: float = 1.0
 
 

@@ -1,8 +1,8 @@
 """Store verified webhooks and publish their events: concurrent requests share one commit, and each waits for it.
 
-One thread with one connection takes everything that has gathered while the last commit was under way. What it answers
-is durable: `accepted` means that message and event are committed. A message id that is known is a duplicate and
-publishes nothing.
+One task per event loop, with one connection of its own, takes everything that has gathered while the last commit was
+under way. What it answers is durable: `accepted` means that message and event are committed. A message id that is known
+is a duplicate and publishes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 import structlog
-from django.db import DataError, connection
 
 from apps.core.clock import now
 from apps.core.exceptions import TransientError
@@ -26,10 +26,11 @@ from apps.core.ids import uuid7
 from apps.events.choices import EndpointStatus
 from apps.events.models import InboundEndpoint
 from apps.events.services.inbound_schemes import VerifyRules
+from apps.events.services.leadership import open_async_session
 from apps.events.services.outbox import MAX_DATA_BYTES, NOTIFY_CHANNEL, build_source
 from apps.events.services.payloads import to_json
 from apps.events.services.signing_keys import ENDPOINT, valid_fields
-from apps.tenancy.contracts import TenantRef
+from apps.tenancy.contracts import Scope, TenantRef
 from apps.tenancy.services.context import tenant_context
 from apps.vault.services.secrets import reveal_secrets
 
@@ -42,25 +43,22 @@ MAX_CACHED = 10_000
 IDLE_S = 60.0
 MAX_EVENT_BODY_BYTES = MAX_DATA_BYTES - 4096
 
+# The arrays go in binary (`b`): as text, escaping the quotes of JSON cost more than everything else together.
 _STORE = """
     WITH given AS (
-        SELECT * FROM unnest(
-            %(ids)s::uuid[], %(events)s::uuid[], %(endpoints)s::uuid[], %(messages)s::text[], %(content_types)s::text[],
-            %(headers)s::text[], %(bodies)s::bytea[], %(types)s::text[], %(subjects)s::text[], %(data)s::text[]
-        ) WITH ORDINALITY
-        AS one(id, event_id, endpoint_id, message_id, content_type, headers, body, type, subject, data, place)
+        SELECT * FROM unnest(%(ids)b::uuid[], %(messages)b::text[], %(content_types)b::text[], %(headers)b::text[],
+                             %(bodies)b::bytea[], %(data)b::text[]) WITH ORDINALITY
+        AS one(id, message_id, content_type, headers, body, data, place)
     ), fresh AS (
         INSERT INTO events_inboundmessage
             (id, endpoint_id, event_id, message_id, content_type, headers, body, size_bytes, received_at)
-        SELECT id, endpoint_id, event_id, message_id, content_type, headers::jsonb, body, length(body),
-               clock_timestamp()
+        SELECT id, %(endpoint)s, id, message_id, content_type, headers::jsonb, body, length(body), clock_timestamp()
         FROM given ORDER BY place
         ON CONFLICT (endpoint_id, message_id) DO NOTHING
         RETURNING id
     ), published AS (
         INSERT INTO events_event (id, type, source, subject, time, key, data)
-        SELECT given.event_id, given.type, %(source)s, given.subject, clock_timestamp(), given.subject,
-               given.data::jsonb
+        SELECT given.id, %(type)s, %(source)s, %(subject)s, clock_timestamp(), %(subject)s, given.data::jsonb
         FROM given JOIN fresh USING (id) ORDER BY given.place
         RETURNING id
     ), rung AS (
@@ -68,6 +66,7 @@ _STORE = """
     )
     SELECT published.id FROM published LEFT JOIN rung ON true
 """
+_ENTER = "SELECT set_config('search_path', %s, false), set_config('role', %s, false)"
 _REJECTED = """
     UPDATE events_inboundendpoint
     SET rejected = rejected + %s, last_rejected_at = clock_timestamp(), last_rejection = %s
@@ -95,7 +94,7 @@ class KnownEndpoint:
 
 @dataclass(frozen=True)
 class VerifiedMessage:
-    """A webhook whose signature holds."""
+    """A webhook whose signature holds; `id` becomes the id of the stored message and of its event."""
 
     endpoint: KnownEndpoint
     message_id: str
@@ -103,14 +102,12 @@ class VerifiedMessage:
     headers: Mapping[str, str]
     body: bytes
     id: UUID = field(default_factory=uuid7)
-    event_id: UUID = field(default_factory=uuid7)
 
 
 @dataclass(frozen=True)
 class Stored:
     """The answer: committed, and whether it was there before."""
 
-    event_id: UUID
     duplicate: bool
 
 
@@ -146,13 +143,14 @@ class EndpointCache:
 
 
 class Intake:
-    """The process's one writer. Its thread starts with the first message and ends after a minute without one."""
+    """The writer of one event loop. Its task starts with the first message and ends after a minute without one."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._pending: list[tuple[VerifiedMessage, asyncio.Future[Stored], asyncio.AbstractEventLoop]] = []
+        self._pending: list[tuple[VerifiedMessage, asyncio.Future[Stored]]] = []
         self._rejections: dict[UUID, tuple[TenantRef, int, str]] = {}
-        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._session: IntakeSession | None = None
         self._closing = False
 
     async def store(self, message: VerifiedMessage) -> Stored:
@@ -160,94 +158,169 @@ class Intake:
 
         Raises:
             IntakeBusy: too many wait already.
-            Exception: the database's; nothing was accepted, the sender should come again.
+            psycopg.Error: nothing was accepted, the sender should come again.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Stored] = loop.create_future()
-        with self._changed:
-            if len(self._pending) >= MAX_PENDING:
-                raise IntakeBusy()
-            self._pending.append((message, future, loop))
-            self._wake()
+        if len(self._pending) >= MAX_PENDING:
+            raise IntakeBusy()
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._pending.append((message, future))
+        self._ring()
         return await future
 
     def note_rejection(self, endpoint: KnownEndpoint, reason: str) -> None:
-        """Count a refused webhook; written with the next group, at most once a second and endpoint."""
-        with self._changed:
-            _tenant, count, _reason = self._rejections.get(endpoint.id, (endpoint.tenant, 0, ""))
-            self._rejections[endpoint.id] = (endpoint.tenant, count + 1, reason)
-            self._wake()
+        """Count a refused webhook; written at most once a second and endpoint."""
+        _tenant, count, _reason = self._rejections.get(endpoint.id, (endpoint.tenant, 0, ""))
+        self._rejections[endpoint.id] = (endpoint.tenant, count + 1, reason)
+        self._ring()
 
-    def close(self) -> None:
-        """Write what waits and end the thread; a later message starts it again."""
-        with self._changed:
-            thread, self._closing = self._thread, True
-            self._changed.notify()
-        if thread is not None:
-            thread.join(10)
+    async def close(self) -> None:
+        """Write what waits, end the task and close the connection; a later message starts it again."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
 
-    def _wake(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._closing = False
-            self._thread = threading.Thread(target=self._work, name="webhook-intake", daemon=True)
-            self._thread.start()
-        self._changed.notify()
+    def _ring(self) -> None:
+        if self._task is None or self._task.done():
+            self._closing, self._wake = False, asyncio.Event()
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        self._wake.set()
 
-    def _work(self) -> None:
+    async def _work(self) -> None:
+        session = IntakeSession()
         flushed = 0.0
         try:
             while True:
-                with self._changed:
-                    if not self._pending and not self._closing:
-                        self._changed.wait(1.0 if self._rejections else IDLE_S)
-                    batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
-                    rejections: dict[UUID, tuple[TenantRef, int, str]] = {}
-                    if self._rejections and (time.monotonic() - flushed > 1.0 or self._closing):
-                        rejections, self._rejections = self._rejections, {}
-                        flushed = time.monotonic()
-                    if not batch and not rejections and not self._rejections:
-                        self._thread = None
-                        return
+                if not self._pending and not self._closing:
+                    try:
+                        async with asyncio.timeout(1.0 if self._rejections else IDLE_S):
+                            await self._wake.wait()
+                    except TimeoutError:
+                        if not self._pending and not self._rejections:
+                            return
+                self._wake.clear()
+                batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
                 if batch:
-                    self._store(batch)
-                for endpoint_id, (tenant, count, reason) in rejections.items():
-                    _write_rejections(tenant, endpoint_id, count, reason)
+                    await self._store(session, batch)
+                if self._rejections and (self._closing or time.monotonic() - flushed > 1.0):
+                    rejections, self._rejections = self._rejections, {}
+                    flushed = time.monotonic()
+                    for endpoint_id, (tenant, count, reason) in rejections.items():
+                        await session.count_rejections(tenant, endpoint_id, count, reason)
+                if self._closing and not self._pending and not self._rejections:
+                    return
         finally:
-            connection.close()
+            await session.close()
 
-    def _store(self, batch: list[tuple[VerifiedMessage, asyncio.Future[Stored], asyncio.AbstractEventLoop]]) -> None:
-        by_tenant: dict[UUID, list[VerifiedMessage]] = {}
-        for message, _future, _loop in batch:
-            by_tenant.setdefault(message.endpoint.tenant.id, []).append(message)
+    @staticmethod
+    async def _store(session: IntakeSession, batch: list[tuple[VerifiedMessage, asyncio.Future[Stored]]]) -> None:
+        by_endpoint: dict[UUID, list[VerifiedMessage]] = {}
+        for message, _future in batch:
+            by_endpoint.setdefault(message.endpoint.id, []).append(message)
         results: dict[UUID, Stored | Exception] = {}
-        for messages in by_tenant.values():
-            results |= store_messages(messages)
-        answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Stored], Stored | Exception]]] = {}
-        for message, future, loop in batch:
-            answers.setdefault(loop, []).append((future, results[message.id]))
-        for loop, found in answers.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_answer, found)
+        for messages in by_endpoint.values():
+            results |= await session.store(messages)
+        for message, future in batch:
+            result = results[message.id]
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
 
-def store_messages(messages: list[VerifiedMessage]) -> dict[UUID, Stored | Exception]:
-    """Commit messages of one tenant together; if one of them is at fault, each alone.
+class IntakeSession:
+    """A connection of the event loop's own that enters tenants as the database backend does: path and role together."""
 
-    Returns:
-        By message id: committed, or why not.
-    """
-    try:
-        return _insert(messages, [build_data(message) for message in messages])
-    except DataError as error:
-        if len(messages) > 1:
-            return {key: value for message in messages for key, value in store_messages([message]).items()}
-        # JSON that PostgreSQL cannot hold (a number beyond its range): kept as received, the event says so.
-        log.info("webhook_body_unreadable", error=str(error).strip()[:200])
-        return _insert(messages, [_data_text(messages[0], "null", truncated=True)])
-    except Exception as error:  # noqa: BLE001 - the senders are told to come again
-        log.warning("webhooks_not_stored", count=len(messages), error=f"{type(error).__name__}: {error}")
-        connection.close()
-        return {message.id: error for message in messages}
+    def __init__(self) -> None:
+        """Connect with the first use."""
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._entered: tuple[str, str | None] | None = None
+
+    async def store(self, messages: list[VerifiedMessage]) -> dict[UUID, Stored | Exception]:
+        """Commit messages of one endpoint together; if one of them is at fault, each alone.
+
+        Returns:
+            By message id: committed, or why not.
+        """
+        try:
+            return await self._insert(messages, [build_data(message) for message in messages])
+        except psycopg.DataError as error:
+            if len(messages) > 1:
+                found: dict[UUID, Stored | Exception] = {}
+                for message in messages:
+                    found |= await self.store([message])
+                return found
+            # JSON that PostgreSQL cannot hold (a number beyond its range): kept as received, the event says so.
+            log.info("webhook_body_unreadable", error=str(error).strip()[:200])
+            return await self._insert(messages, [_data_text(messages[0], "null", truncated=True)])
+        except (psycopg.Error, OSError) as error:
+            log.warning("webhooks_not_stored", count=len(messages), error=f"{type(error).__name__}: {error}")
+            await self.close()
+            return {message.id: error for message in messages}
+
+    async def count_rejections(self, tenant: TenantRef, endpoint_id: UUID, count: int, reason: str) -> None:
+        """Add to an endpoint's refusals; a count that is lost harms nothing."""
+        try:
+            await self._execute(tenant, _REJECTED, [count, reason[:200], endpoint_id])
+        except (psycopg.Error, OSError) as error:
+            log.warning("webhook_rejections_not_counted", count=count, error=type(error).__name__)
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        found, self._connection, self._entered = self._connection, None, None
+        if found is not None:
+            await found.close()
+
+    async def _insert(self, messages: list[VerifiedMessage], data: list[str]) -> dict[UUID, Stored | Exception]:
+        endpoint = messages[0].endpoint
+        cursor = await self._execute(
+            endpoint.tenant,
+            _STORE,
+            {
+                "ids": [message.id for message in messages],
+                "messages": [message.message_id for message in messages],
+                "content_types": [message.content_type for message in messages],
+                "headers": [json.dumps(message.headers) for message in messages],
+                "bodies": [message.body for message in messages],
+                "data": data,
+                "endpoint": endpoint.id,
+                "type": endpoint.event_type,
+                "subject": f"webhook/{endpoint.id}",
+                "source": build_source(endpoint.tenant.id),
+                "channel": NOTIFY_CHANNEL,
+                "tenant": str(endpoint.tenant.id),
+            },
+        )
+        fresh = {row[0] for row in await cursor.fetchall()}
+        return {message.id: Stored(message.id not in fresh) for message in messages}
+
+    async def _execute(self, tenant: TenantRef, query: LiteralString, parameters: Any) -> psycopg.AsyncCursor[Any]:
+        """One statement in autocommit: one commit and one round trip.
+
+        A session that the server has ended meanwhile is opened again, once: what is sent twice is taken once.
+        """
+        for last in (False, True):
+            try:
+                session = await self._enter(tenant)
+                return await session.execute(query, parameters)
+            except psycopg.OperationalError:
+                await self.close()
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _enter(self, tenant: TenantRef) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None:
+            self._connection = await open_async_session()
+        wanted = Scope(tenant.schema_name, tenant.db_role, tenant).session
+        if self._entered != wanted:
+            self._entered = None
+            await self._connection.execute(_ENTER, wanted)
+            self._entered = wanted
+        return self._connection
 
 
 def build_data(message: VerifiedMessage) -> str:
@@ -284,41 +357,6 @@ def _refuse(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _insert(messages: list[VerifiedMessage], data: list[str]) -> dict[UUID, Stored | Exception]:
-    tenant = messages[0].endpoint.tenant
-    with tenant_context(tenant), connection.cursor() as cursor:  # type: ignore[arg-type]
-        # One statement outside a transaction block is one commit and one round trip.
-        cursor.execute(
-            _STORE,
-            {
-                "ids": [message.id for message in messages],
-                "events": [message.event_id for message in messages],
-                "endpoints": [message.endpoint.id for message in messages],
-                "messages": [message.message_id for message in messages],
-                "content_types": [message.content_type for message in messages],
-                "headers": [json.dumps(dict(message.headers)) for message in messages],
-                "bodies": [message.body for message in messages],
-                "types": [message.endpoint.event_type for message in messages],
-                "subjects": [f"webhook/{message.endpoint.id}" for message in messages],
-                "data": data,
-                "source": build_source(tenant.id),
-                "channel": NOTIFY_CHANNEL,
-                "tenant": str(tenant.id),
-            },
-        )
-        fresh = {row[0] for row in cursor.fetchall()}
-    return {message.id: Stored(message.event_id, message.event_id not in fresh) for message in messages}
-
-
-def _write_rejections(tenant: TenantRef, endpoint_id: UUID, count: int, reason: str) -> None:
-    try:
-        with tenant_context(tenant), connection.cursor() as cursor:  # type: ignore[arg-type]
-            cursor.execute(_REJECTED, [count, reason[:200], endpoint_id])
-    except Exception as error:  # noqa: BLE001 - a count that is lost harms nothing
-        log.warning("webhook_rejections_not_counted", count=count, error=type(error).__name__)
-        connection.close()
-
-
 def _load_endpoint(tenant: TenantRef, public_id: str) -> KnownEndpoint | None:
     with tenant_context(tenant):  # type: ignore[arg-type]
         row = InboundEndpoint.objects.filter(public_id=public_id).exclude(status=EndpointStatus.ARCHIVED).first()
@@ -328,16 +366,6 @@ def _load_endpoint(tenant: TenantRef, public_id: str) -> KnownEndpoint | None:
         valid = tuple(secrets[name] for name in valid_fields(row.signing_keys, now()))
     rules = VerifyRules(row.scheme, row.config, valid, row.tolerance_s)
     return KnownEndpoint(row.id, tenant, row.event_type, row.status, row.max_bytes, rules)
-
-
-def _answer(found: list[tuple[asyncio.Future[Any], Stored | Exception]]) -> None:
-    for future, result in found:
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
 
 
 endpoint_cache = EndpointCache()

@@ -78,15 +78,28 @@ def open_listener(channel: str) -> psycopg.Connection[Any]:
     return found
 
 
+async def open_async_session() -> psycopg.AsyncConnection[Any]:
+    """A connection for the running event loop, in autocommit and in the public scope of the login role.
+
+    Raises:
+        psycopg.OperationalError: the server is away.
+    """
+    return await psycopg.AsyncConnection.connect(**_parameters(), **_OPTIONS)
+
+
 def _connect() -> psycopg.Connection[Any]:
-    parameters = {
-        name: value for name, value in connections["default"].get_connection_params().items() if name not in DJANGO_ONLY
-    }
-    return psycopg.connect(
-        **parameters,
-        autocommit=True,
-        connect_timeout=5,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-    )
+    return psycopg.connect(**_parameters(), **_OPTIONS)
+
+
+def _parameters() -> dict[str, Any]:
+    given = connections["default"].get_connection_params()
+    return {name: value for name, value in given.items() if name not in DJANGO_ONLY}
+
+
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def to_key(secret: str) -> bytes:
 def sign(secret: str, *, message_id: str, timestamp: int, body: bytes) -> str:
     """One signature with its version."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(to_key(secret), signed, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.digest(to_key(secret), signed, "sha256")).decode()
 
 
 def build_headers(secrets_: Sequence[str], *, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
