@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events.api import deliveries, events, subscriptions, webhook_endpoints
+from apps.events.api import deliveries, events, stream, subscriptions, webhook_endpoints
 
 SUBSCRIPTION = "event-subscriptions/<uuid:subscription_id>"
 
 urlpatterns = [
     path("events", events.EventsView.as_view(), name="event-list"),
+    path("events/stream", stream.EventStreamView.as_view(), name="event-stream"),
     path("events/<uuid:event_id>", events.EventView.as_view(), name="event"),
     path("event-types", events.EventTypesView.as_view(), name="event-type-list"),
     path("event-subscriptions", subscriptions.SubscriptionsView.as_view(), name="event-subscriptions"),
