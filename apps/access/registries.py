@@ -66,6 +66,8 @@ _BUILDER = {
     "environment:manage",
     "run:start",
     "webhook:edit",
+    "event:define",
+    "event:publish",
 }
 _OPERATOR = {
     "run:start",

@@ -51,3 +51,16 @@ class SignatureScheme(TextChoices):
     SLACK = "slack", "Slack"
     GITHUB = "github", "GitHub"
     HMAC = "hmac", "HMAC of your own"
+
+
+class Compatibility(TextChoices):
+    """What a new version of a contract must keep.
+
+    `forward`: consumers of the old version can read new events. `backward`: consumers of the new version can read old
+    events (replay). `full`: both.
+    """
+
+    NONE = "none"
+    BACKWARD = "backward"
+    FORWARD = "forward"
+    FULL = "full"

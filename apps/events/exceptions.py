@@ -108,3 +108,31 @@ class SignatureRefused(TerminalError):
     code = "events.signature_refused"
     status = 401
     default_remedy = "Compare secret, scheme and clock of the sender with the endpoint's; sign the body as it is sent."
+
+
+class ContractNotFound(NotFound):
+    """There is no such event contract."""
+
+    code = "events.contract_not_found"
+
+
+class ContractInvalid(ValidationFailed):
+    """The event contract cannot be used as it is."""
+
+    code = "events.contract_invalid"
+
+
+class ContractBreaks(Conflict):
+    """The new version breaks what the contract promises."""
+
+    code = "events.contract_breaks"
+    default_remedy = (
+        "Change the schema compatibly, publish a new type, or accept the break after telling the consumers."
+    )
+
+
+class PublicationConflict(Conflict):
+    """An event with this id and another content was published before."""
+
+    code = "events.id_conflict"
+    default_remedy = "Give each event an id of its own."

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from apps.events.choices import (
     OPEN_DELIVERIES,
+    Compatibility,
     DeliveryStatus,
     EndpointStatus,
     ParkedStatus,
@@ -287,3 +288,52 @@ class InboundMessage(TenantModel):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+class EventContract(TenantModel):
+    """A type of event that the tenant defined; its schema is the latest of its versions."""
+
+    type = models.CharField(max_length=150, unique=True)
+    description = models.CharField(max_length=500, blank=True)
+    compatibility = models.CharField(max_length=10, choices=Compatibility.choices, default=Compatibility.FULL)
+
+    class Meta:
+        db_table = "events_eventcontract"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.type
+
+
+class ContractVersion(TenantModel):
+    """One JSON Schema of a contract's data; never changed."""
+
+    updated_at = None  # type: ignore[assignment]
+    contract = models.ForeignKey(EventContract, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    schema = models.JSONField()
+    note = models.CharField(max_length=500, blank=True)
+    published_by = models.CharField(max_length=300)
+
+    class Meta:
+        db_table = "events_contractversion"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["contract", "number"], name="events_contractversion_once")]
+
+    def __str__(self) -> str:
+        return f"{self.contract_id} {self.number}"
+
+
+class Publication(models.Model):
+    """The id that a program gave an event: publishing it again changes nothing."""
+
+    client_id = models.CharField(primary_key=True, max_length=200)
+    event_id = models.UUIDField()
+    content_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=models.functions.Now(), db_index=True)
+
+    class Meta:
+        db_table = "events_publication"
+
+    def __str__(self) -> str:
+        return self.client_id

@@ -13,6 +13,8 @@ from apps.events.services.webhook_target import WebhookTarget
 register_permissions(
     [
         ("event:view", "See the event log"),
+        ("event:publish", "Publish events of the organisation's own types"),
+        ("event:define", "Define types of events and their schemas"),
         ("event:replay", "Deliver events again, revive or give up dead letters"),
         ("webhook:view", "See subscriptions, webhook endpoints and their deliveries"),
         ("webhook:inspect", "See the bodies of webhooks that were received"),

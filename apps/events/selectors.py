@@ -9,6 +9,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from apps.events.choices import DeliveryStatus, EndpointStatus, SubscriptionStatus
 from apps.events.contracts import EventRecord
 from apps.events.exceptions import (
+    ContractNotFound,
     DeliveryNotFound,
     EndpointNotFound,
     EventNotFound,
@@ -16,8 +17,10 @@ from apps.events.exceptions import (
     SubscriptionNotFound,
 )
 from apps.events.models import (
+    ContractVersion,
     Delivery,
     Event,
+    EventContract,
     EventSubscription,
     InboundEndpoint,
     InboundMessage,
@@ -162,6 +165,38 @@ def get_inbound_message(message_id: UUID) -> InboundMessage:
     if found is None:
         raise MessageNotFound(value=message_id)
     return found
+
+
+def list_event_contracts() -> QuerySet[EventContract]:
+    """Types of events that the tenant defined, newest first, with their latest version."""
+    latest = ContractVersion.objects.filter(contract=OuterRef("pk")).order_by("-number")
+    found: QuerySet[EventContract] = EventContract.objects.annotate(
+        latest_number=Subquery(latest.values("number")[:1]), latest_schema=Subquery(latest.values("schema")[:1])
+    ).order_by("-id")
+    return found
+
+
+def get_event_contract(contract_id: UUID) -> EventContract:
+    """One of them.
+
+    Raises:
+        ContractNotFound: there is none.
+    """
+    found = list_event_contracts().filter(id=contract_id).first()
+    if found is None:
+        raise ContractNotFound(value=contract_id)
+    return found
+
+
+def list_contract_versions(contract_id: UUID) -> QuerySet[ContractVersion]:
+    """Versions of a contract, newest first.
+
+    Raises:
+        ContractNotFound: there is no such contract.
+    """
+    get_event_contract(contract_id)
+    rows: QuerySet[ContractVersion] = ContractVersion.objects.filter(contract_id=contract_id).order_by("-id")
+    return rows
 
 
 def _counted(rows: QuerySet[EventSubscription]) -> QuerySet[EventSubscription]:

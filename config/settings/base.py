@@ -186,6 +186,7 @@ SPECTACULAR_SETTINGS = {
         "RunModeEnum": "apps.engine.choices.RunMode",
         "RunTriggerEnum": "apps.engine.choices.RunTrigger",
         "EventSubscriptionStatusEnum": "apps.events.choices.SubscriptionStatus",
+        "EventCompatibilityEnum": "apps.events.choices.Compatibility",
         "WebhookEndpointStatusEnum": "apps.events.choices.EndpointStatus",
         "WebhookEndpointStateEnum": ["active", "paused"],
         "EventDeliveryStatusEnum": "apps.events.choices.DeliveryStatus",

@@ -25,7 +25,16 @@ from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
 from apps.engine.models import Run
-from apps.events.models import Delivery, Event, EventSubscription, InboundEndpoint, InboundMessage
+from apps.events.models import (
+    ContractVersion,
+    Delivery,
+    Event,
+    EventContract,
+    EventSubscription,
+    InboundEndpoint,
+    InboundMessage,
+)
+from apps.events.services.event_contracts import create_contract
 from apps.events.services.inbound_endpoints import create_endpoint
 from apps.events.services.subscriptions import create_subscription
 from apps.integrations.models import Environment, Flow, FlowVersion
@@ -131,6 +140,9 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         event = Event.objects.create(
             type=CANARY, source=CANARY, subject=CANARY, time=now(), key=CANARY, arrival=1, data={"note": CANARY}
         )
+        contract = create_contract(
+            "com.acme.canary.v1", schema={"type": "object", "description": CANARY}, description=CANARY, actor=actor
+        )
         endpoint, _ = create_endpoint(CANARY, scheme="standard-webhooks", actor=actor)
         message = InboundMessage.objects.create(
             endpoint=endpoint,
@@ -153,6 +165,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "flow_id": str(flow.id),
         "event_id": str(event.id),
         "subscription_id": str(subscription.id),
+        "contract_id": str(contract.id),
         "endpoint_id": str(endpoint.id),
         "message_id": str(message.id),
         "delivery_id": str(delivery.id),
@@ -216,7 +229,7 @@ def test_no_address_with_anothers_id_answers(
 def snapshot(tenant: Any) -> list[Any]:
     """What acme holds, to see that nothing of it was changed."""
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
-    models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage)
+    models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage, EventContract, ContractVersion)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

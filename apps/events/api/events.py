@@ -8,18 +8,20 @@ from uuid import UUID
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.access.services.http import HasPermission
+from apps.access.services.http import HasPermission, actor_of
 from apps.core.api.filters import InstantFilter
+from apps.events.api.inputs import read_input
 from apps.events.contracts import to_full_type
 from apps.events.models import Event
 from apps.events.registries import event_types
 from apps.events.selectors import get_event, list_events, to_record
+from apps.events.services.event_contracts import publish_custom_event
 from apps.events.services.payloads import build_schema
 
 
@@ -74,10 +76,29 @@ EventFilter.base_filters["from"] = InstantFilter(
 )
 
 
+class EventPublishInput(serializers.Serializer):
+    """A CloudEvent to publish; what is not named here is set by the portal."""
+
+    id = serializers.CharField(max_length=200, help_text="Your id: publishing it again changes nothing.")
+    type = serializers.CharField(max_length=150)
+    subject = serializers.CharField(max_length=200)
+    partitionkey = serializers.CharField(
+        max_length=200, required=False, help_text="Events of one key are delivered in order; the subject when absent."
+    )
+    data = serializers.DictField(child=serializers.JSONField(allow_null=True))  # type: ignore[assignment]
+
+
+class EventPublishOutput(serializers.Serializer):
+    """What was published."""
+
+    event = serializers.UUIDField()
+    duplicate = serializers.BooleanField()
+
+
 class EventsView(ListAPIView[Event]):
     """The tenant's event log."""
 
-    permission_classes = [HasPermission.of(read="event:view")]
+    permission_classes = [HasPermission.of(read="event:view", write="event:publish")]
     serializer_class = CloudEventOutput
     filterset_class = EventFilter
     queryset = Event.objects.none()
@@ -90,6 +111,27 @@ class EventsView(ListAPIView[Event]):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of events."""
         return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="events_publish",
+        summary="Publish an event of your own type",
+        tags=["events"],
+        request=EventPublishInput,
+        responses={200: EventPublishOutput, 201: EventPublishOutput},
+    )
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Publish an event of a type defined under event contracts; the same id again changes nothing (200)."""
+        given = read_input(EventPublishInput, request.data)
+        found = publish_custom_event(
+            given["type"],
+            subject=given["subject"],
+            data=given["data"],
+            client_id=given["id"],
+            key=given.get("partitionkey"),
+            actor=actor_of(request),
+        )
+        answer = {"event": str(found.event_id), "duplicate": found.duplicate}
+        return Response(answer, status=status.HTTP_200_OK if found.duplicate else status.HTTP_201_CREATED)
 
 
 class EventView(APIView):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events.api import deliveries, events, stream, subscriptions, webhook_endpoints
+from apps.events.api import deliveries, event_contracts, events, stream, subscriptions, webhook_endpoints
 
 SUBSCRIPTION = "event-subscriptions/<uuid:subscription_id>"
 
@@ -13,6 +13,18 @@ urlpatterns = [
     path("events/stream", stream.EventStreamView.as_view(), name="event-stream"),
     path("events/<uuid:event_id>", events.EventView.as_view(), name="event"),
     path("event-types", events.EventTypesView.as_view(), name="event-type-list"),
+    path("event-contracts", event_contracts.ContractsView.as_view(), name="event-contracts"),
+    path("event-contracts/<uuid:contract_id>", event_contracts.ContractView.as_view(), name="event-contract"),
+    path(
+        "event-contracts/<uuid:contract_id>/check",
+        event_contracts.ContractCheckView.as_view(),
+        name="event-contract-check",
+    ),
+    path(
+        "event-contracts/<uuid:contract_id>/versions",
+        event_contracts.ContractVersionsView.as_view(),
+        name="event-contract-versions",
+    ),
     path("event-subscriptions", subscriptions.SubscriptionsView.as_view(), name="event-subscriptions"),
     path(SUBSCRIPTION, subscriptions.SubscriptionView.as_view(), name="event-subscription"),
     path(f"{SUBSCRIPTION}/pause", subscriptions.SubscriptionPauseView.as_view(), name="event-subscription-pause"),

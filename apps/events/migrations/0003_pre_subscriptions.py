@@ -22,11 +22,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AlterField(
-            model_name="event",
-            name="arrival",
-            field=models.BigIntegerField(editable=False, help_text="Drawn at the insert; orders what is not numbered."),
-        ),
         migrations.CreateModel(
             name="EventSubscription",
             fields=[
