@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import django_filters
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import ListAPIView
@@ -20,7 +20,7 @@ from apps.events.api.inputs import read_input
 from apps.events.contracts import to_full_type
 from apps.events.models import Event
 from apps.events.registries import event_types
-from apps.events.selectors import get_event, list_events, to_record
+from apps.events.selectors import get_event, list_event_contracts, list_events, to_record
 from apps.events.services.event_contracts import publish_custom_event
 from apps.events.services.payloads import build_schema
 
@@ -62,8 +62,11 @@ class EventFilter(django_filters.FilterSet):
 
     def filter_type(self, events: QuerySet[Event], _name: str, value: str) -> QuerySet[Event]:
         """Exact, or by prefix."""
-        full = to_full_type(value)
-        return events.filter(type__startswith=full[:-1]) if full.endswith("*") else events.filter(type=full)
+        names = {value, to_full_type(value)}  # a tenant's own type is written in full
+        if not value.endswith("*"):
+            return events.filter(type__in=names)
+        beginnings = [Q(type__startswith=name[:-1]) for name in names]
+        return events.filter(beginnings[0] | beginnings[-1])
 
     def filter_subject(self, events: QuerySet[Event], _name: str, value: str) -> QuerySet[Event]:
         """Exact, or by prefix."""
@@ -150,6 +153,7 @@ class EventTypeOutput(serializers.Serializer):
 
     type = serializers.CharField()
     description = serializers.CharField()
+    origin = serializers.ChoiceField(choices=["portal", "tenant"], help_text="Who defined it.")
     schema = serializers.JSONField(help_text="JSON Schema of `data`.")
 
 
@@ -160,7 +164,7 @@ class EventTypeListOutput(serializers.Serializer):
 
 
 class EventTypesView(APIView):
-    """Every type of event that the portal publishes."""
+    """Every type of event that the portal publishes, and those that the tenant defined."""
 
     permission_classes = [HasPermission.of(read="event:view")]
 
@@ -172,11 +176,12 @@ class EventTypesView(APIView):
     )
     def get(self, request: Request) -> Response:
         """The catalogue, by type."""
-        found = sorted(event_types, key=lambda event_type: event_type.type)
-        return Response(
-            {
-                "results": [
-                    {"type": item.type, "description": item.description, "schema": build_schema(item)} for item in found
-                ]
-            }
-        )
+        found = [
+            {"type": item.type, "description": item.description, "origin": "portal", "schema": build_schema(item)}
+            for item in event_types
+        ]
+        found += [
+            {"type": row.type, "description": row.description, "origin": "tenant", "schema": row.latest_schema}  # type: ignore[attr-defined]
+            for row in list_event_contracts()
+        ]
+        return Response({"results": sorted(found, key=lambda item: str(item["type"]))})

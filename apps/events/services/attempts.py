@@ -24,12 +24,14 @@ from django.db import connection, transaction
 from apps.access.contracts import Actor
 from apps.access.registries import audit_sink
 from apps.core.ids import uuid7
+from apps.core.services.hints import send_hint
 from apps.events.choices import DeliveryStatus, SubscriptionStatus
 from apps.events.contracts import SendResult
 from apps.events.models import DeliveryAttempt, EventSubscription
 from apps.events.selectors import get_head_position
 from apps.events.services.lanes import lock_subscription, promote_lanes
 from apps.events.services.outbox import publish_event
+from apps.tenancy.services.context import require_tenant
 
 log = structlog.get_logger(__name__)
 
@@ -190,6 +192,7 @@ def _settle(subscription_id: UUID, outcomes: list[Outcome]) -> int:
     DeliveryAttempt.objects.bulk_create([_to_row(outcome) for outcome in counted], ignore_conflicts=True)
     promote_lanes(subscription, {lane for lane, status in settled.values() if status != DeliveryStatus.FAILED})
     _note_health(subscription, counted)
+    send_hint(require_tenant().id, "subscription", subscription.id)
     return len(counted)
 
 

@@ -21,6 +21,7 @@ from django.db import connection
 
 from apps.core.clock import now
 from apps.core.services.egress import EgressLimits, EgressSession, open_session
+from apps.core.services.hint_sender import hint_sender
 from apps.events.contracts import EventRecord, OutgoingMessage, SendResult
 from apps.events.registries import delivery_targets
 from apps.events.services.attempts import Claim, Outcome, claim_deliveries, settle_attempts
@@ -90,6 +91,7 @@ class Dispatcher:
         finally:
             self._stop.set()
             listener.join(5)
+            hint_sender.close()
             self._close_connections()
 
     def _close_connections(self) -> None:
