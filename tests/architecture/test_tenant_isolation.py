@@ -24,7 +24,7 @@ from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
-from apps.engine.models import Run
+from apps.engine.models import Run, StepResult
 from apps.events.models import (
     ContractVersion,
     Delivery,
@@ -112,6 +112,9 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
             definition={},
             definition_hash="0",
         )
+        step = StepResult.objects.create(
+            run=run, path="a", kind="process.transform", name=CANARY, definition_hash="0", output={"name": CANARY}
+        )
         row = QuarantinedRow.objects.create(
             run_id=run.id,
             flow_id=flow.id,
@@ -170,6 +173,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "message_id": str(message.id),
         "delivery_id": str(delivery.id),
         "run_id": str(run.id),
+        "step_id": str(step.id),
         "number": "1",
         "environment": "dev",
         "slug": role.slug,
