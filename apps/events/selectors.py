@@ -176,6 +176,12 @@ def list_event_contracts() -> QuerySet[EventContract]:
     return found
 
 
+def is_event_defined(type_: str) -> bool:
+    """Whether the tenant defined events of this full type."""
+    found: bool = EventContract.objects.filter(type=type_).exists()
+    return found
+
+
 def get_event_contract(contract_id: UUID) -> EventContract:
     """One of them.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
+from apps.core.ids import uuid7
 from apps.engine.choices import RunStatus
 from apps.engine.models import Run, StepResult, Waiter
 from apps.engine.receivers import WakeWaiters
@@ -15,6 +16,7 @@ from apps.engine.services.runs import cancel_run
 from apps.engine.services.sweeping import sweep_tenant
 from apps.events.models import Event
 from apps.events.selectors import to_record
+from apps.events.services.event_contracts import create_contract, publish_custom_event
 from apps.events.services.outbox import publish_event
 from apps.integrations.exceptions import CalendarInvalid
 from apps.integrations.services.calendars import add_workdays, save_calendar
@@ -22,6 +24,9 @@ from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import require_tenant, tenant_context
 from tests.engine.factories import SYSTEM
 from tests.engine.process_factories import outputs, process, run, statuses, step, value, work
+
+PAID = "com.acme.invoice.paid.v1"
+PAID_SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
 pytestmark = pytest.mark.usefixtures("as_acme")
 
@@ -201,6 +206,66 @@ def test_cancelled_run_waits_for_nothing() -> None:
     started.refresh_from_db()
     assert started.status == RunStatus.CANCELLED
     assert not Waiter.objects.filter(run=started).exists()
+
+
+def announce(correlation: str, **data: Any) -> Any:
+    """An event of a type that the tenant defined."""
+    done = publish_custom_event(
+        PAID, subject="payment/1", data=data, client_id=str(uuid7()), key=correlation, actor=SYSTEM
+    )
+    return to_record(Event.objects.get(pk=done.event_id))
+
+
+def test_event_of_the_tenants_own_type_wakes_the_run() -> None:
+    create_contract(PAID, schema=PAID_SCHEMA, actor=SYSTEM)
+    definition = process(waiting(event=PAID), output={"got": "steps.pay.output.event"})
+    started = run(definition, {"invoice": 7})
+    deliver(announce("8", total=1))
+    assert work(started).status == RunStatus.WAITING
+    event = announce("7", total=3)
+    deliver(event)
+    assert work(started).status == RunStatus.SUCCEEDED
+    assert (started.result["got"]["name"], started.result["got"]["data"]) == (PAID, {"total": 3})
+
+
+def test_event_of_the_tenants_own_type_is_found_in_the_log() -> None:
+    create_contract(PAID, schema=PAID_SCHEMA, actor=SYSTEM)
+    started = run(process(waiting(event=PAID)), {"invoice": 9})
+    announce("8", total=1)
+    assert work(started).status == RunStatus.WAITING
+    announce("9", total=1)  # its delivery did not see the waiter yet
+    assert work(started).status == RunStatus.SUCCEEDED
+
+
+def test_process_publishes_an_event_of_the_tenants_own_type() -> None:
+    create_contract(PAID, schema=PAID_SCHEMA, actor=SYSTEM)
+    config = {"event": PAID, "correlation": "input.invoice", "data": {"total": "input.total"}}
+    receiver = run(process(waiting(event=PAID)), {"invoice": 4})
+    done = run(process(step("tell", "publish", config=config)), {"invoice": 4, "total": 12})
+    assert done.status == RunStatus.SUCCEEDED, done.error
+    event = Event.objects.get(type=PAID)
+    assert (event.subject, event.key, event.data) == (f"run/{done.pk}", "4", {"total": 12})
+    deliver(to_record(event))
+    assert work(receiver).status == RunStatus.SUCCEEDED
+
+
+def test_event_that_does_not_fit_its_type_fails_the_step_and_is_not_published() -> None:
+    create_contract(PAID, schema=PAID_SCHEMA, actor=SYSTEM)
+    tell = step("tell", "publish", config={"event": PAID, "data": {"total": "'much'"}})
+    failed = run(process(value("before"), tell))
+    assert failed.status == RunStatus.FAILED
+    assert (failed.error["code"], failed.error["step"]) == ("events.invalid", "tell")
+    assert statuses(failed) == {"before": "succeeded", "tell": "failed"}
+    assert not Event.objects.filter(type=PAID).exists()
+
+
+def test_type_of_another_tenant_is_only_a_name(globex: Tenant) -> None:
+    with tenant_context(globex):
+        create_contract(PAID, schema=PAID_SCHEMA, actor=SYSTEM)
+    done = run(process(step("tell", "publish", config={"event": PAID, "data": {"total": "'much'"}})))
+    assert done.status == RunStatus.SUCCEEDED, done.error
+    (event,) = Event.objects.filter(type__endswith="process.message.v1")
+    assert event.data["name"] == PAID
 
 
 def test_event_of_another_tenant_wakes_nobody(globex: Tenant) -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from apps.core.exceptions import Problem
+from apps.events.contracts import to_full_type
+from apps.events.registries import event_types
 from apps.expressions.services.parsing import ParseRefused, parse_expression
 from apps.expressions.tree import Lambda, Name, Node
 from apps.expressions.types import find_type
@@ -146,6 +148,9 @@ class _Finder:
                 self.add([*path, "next", name], "state_unknown", f"The state has no {name!r} to begin with.")
         if step.kind == "write":
             self.write_settings(config, path)
+        if step.kind == "publish" and event_types.find(to_full_type(config["event"])) is not None:
+            message = f"Only the portal announces {config['event']}; choose another name."
+            self.add([*path, "event"], "event_reserved", message)
 
     def write_settings(self, config: Any, path: Path) -> None:
         names = [item["name"] for item in config["fields"]]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from apps.access.contracts import Actor
 from apps.engine.contracts import StepContext, StepOutcome
+from apps.engine.events import PROCESS_MESSAGE
 from apps.engine.exceptions import ItemsInvalid, LoopTooLong, ProcessRaised
 from apps.engine.services.processes.scopes import Scope
 from apps.engine.services.processes.steps import ProcessStepType
 from apps.engine.services.processes.walking import DEFAULT_BRANCH
+from apps.events.selectors import is_event_defined
+from apps.events.services.event_contracts import publish_custom_event
 from apps.events.services.outbox import publish_event
 from apps.integrations.process_contracts import ProcessStep
 
@@ -157,24 +161,38 @@ class Output(ProcessStepType):
 
 
 class Publish(ProcessStepType):
-    """Publishes a message in the transaction that records the step: it exists if and only if the step succeeded."""
+    """Publishes an event in the transaction that records the step: it exists if and only if the step succeeded.
+
+    Of a type that the tenant defined; any other name is that of a message between processes.
+    """
 
     type = "process.publish"
     inline = True
 
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
-        """Prepare the message; it is sent with the outcome."""
+        """Prepare the event; it is sent with the outcome, and the step fails if it does not fit its type."""
         data = scope.evaluate(step.config["data"])
         correlation: Any = None
         if step.config["correlation"] is not None:
             correlation = scope.evaluate({"correlation": step.config["correlation"]})["correlation"]
         correlation = None if correlation is None else str(correlation)
         name = step.config["event"]
+        subject = f"run/{context.run.id}"
 
         def commit() -> None:
+            if is_event_defined(name):
+                publish_custom_event(
+                    name,
+                    subject=subject,
+                    data=data,
+                    client_id=f"step/{context.step_id}",
+                    key=correlation or None,
+                    actor=Actor.system(f"process {context.run.flow_name}"),
+                )
+                return
             publish_event(
-                "process.message.v1",
-                subject=f"run/{context.run.id}",
+                PROCESS_MESSAGE,
+                subject=subject,
                 key=f"{name}:{correlation}"[:200] if correlation is not None else name,
                 data={
                     "name": name,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from apps.core.clock import now
 from apps.engine.contracts import ParkedStep, StepContext, StepOutcome, Wait
 from apps.engine.events import PROCESS_MESSAGE
@@ -92,7 +94,7 @@ class Workday(_Timed):
 
 
 class WaitForEvent(ProcessStepType):
-    """Waits for an event: a message of a process, or an event of the portal, with the same correlation."""
+    """Waits for an event with the same correlation: a process's message, or one of the portal's or tenant's types."""
 
     type = "process.wait"
     inline = True
@@ -139,7 +141,7 @@ class WaitForEvent(ProcessStepType):
 
 
 def name_of(event: EventRecord) -> str:
-    """The name under which an event is waited for: a message's own, or the short type."""
+    """The name under which an event is waited for: a message's own, or the type, short if it is the portal's."""
     if event.type == to_full_type(PROCESS_MESSAGE):
         return str(event.data.get("name"))
     return event.type.removeprefix(to_full_type(""))
@@ -166,9 +168,10 @@ def signal_of(event: EventRecord) -> dict[str, Any]:
 
 def _find_in_log(wait: Mapping[str, Any]) -> dict[str, Any] | None:
     own = event_types.find(to_full_type(wait["event"]))
-    type_ = own.type if own is not None else to_full_type(PROCESS_MESSAGE)
+    meant = Q(type=to_full_type(PROCESS_MESSAGE), data__name=wait["event"])
+    meant |= Q(type=own.type if own is not None else wait["event"])
     since = datetime.fromisoformat(wait["since"])
-    for row in list_events().filter(type=type_, time__gte=since).order_by("id")[:CANDIDATES]:
+    for row in list_events().filter(meant, time__gte=since).order_by("id")[:CANDIDATES]:
         event = to_record(row)
         if name_of(event) == wait["event"] and (
             wait["correlation"] is None or wait["correlation"] in correlations_of(event)
