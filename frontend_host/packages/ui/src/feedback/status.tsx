@@ -24,7 +24,8 @@ export function Progress({ share, tone, label }: ProgressProps) {
 const STATUS: Record<string, [tone: string, label: string]> = {
   queued: ["", "Queued"],
   pending: ["", "Waiting"],
-  waiting: ["", "Waiting"],
+  waiting: ["info", "Waiting"],
+  parked: ["info", "Parked"],
   ready: ["", "Ready"],
   running: ["info live", "Running"],
   cancelling: ["warn live", "Cancelling"],
@@ -55,5 +56,5 @@ const STATUS: Record<string, [tone: string, label: string]> = {
 /** The status of a run, stage, connection, row, reconciliation, subscription or delivery; never by colour alone. */
 export function StatusBadge({ status }: { status: string }) {
   const [tone, label] = STATUS[status] ?? ["", status];
-  return <span className={`badge ${tone}`}>{label}</span>;
+  return <span className={tone ? `badge ${tone}` : "badge"}>{label}</span>;
 }
