@@ -1,4 +1,4 @@
-"""ASGI entry point: HTTP to Django, `/ws/` to Channels with the tenant resolved before the socket is accepted."""
+"""ASGI entry point: `/hooks/` to the lean intake, other HTTP to Django, `/ws/` to Channels with the tenant resolved."""
 
 import os
 
@@ -11,13 +11,14 @@ import config.celery  # noqa: F401 - makes it the application that `shared_task`
 
 http_application = get_asgi_application()
 
+from apps.events.api.inbound import InboundWebhooks  # noqa: E402 - needs the app registry
 from apps.events.api.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry
 from apps.events.api.tenant_scope import TenantAuthMiddleware  # noqa: E402
 from apps.portal.body_limit import BodyLimit  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(http_application),
+        "http": InboundWebhooks(BodyLimit(http_application)),
         "websocket": TenantAuthMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )

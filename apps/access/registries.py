@@ -65,8 +65,19 @@ _BUILDER = {
     "flow:publish",
     "environment:manage",
     "run:start",
+    "webhook:edit",
+    "event:define",
+    "event:publish",
 }
-_OPERATOR = {"run:start", "run:control", "quarantine:edit", "flow:deploy", "connection:use"}
+_OPERATOR = {
+    "run:start",
+    "run:control",
+    "quarantine:edit",
+    "flow:deploy",
+    "connection:use",
+    "event:replay",
+    "webhook:inspect",
+}
 
 
 def builtin_role_permissions(role: str) -> frozenset[str]:

@@ -8,13 +8,14 @@ class RunStatus(models.TextChoices):
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
+    WAITING = "waiting", "Waiting for a time, an event, a person or another run"
     CANCELLING = "cancelling", "Cancelling"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
 
 
-ACTIVE_RUN_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING)
+ACTIVE_RUN_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLING)
 ENDED_RUN_STATUSES = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
@@ -24,6 +25,7 @@ class StepStatus(models.TextChoices):
     WAITING = "waiting", "Waiting for earlier steps"
     READY = "ready", "Ready to be claimed"
     RUNNING = "running", "Running"
+    PARKED = "parked", "Waiting, without a worker"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
@@ -39,6 +41,7 @@ class RunKind(models.TextChoices):
 
     LOAD = "load", "Load"
     REPLAY = "replay", "Replay of quarantined rows"
+    PROCESS = "process", "Process"
 
 
 class RunMode(models.TextChoices):
@@ -57,6 +60,7 @@ class RunTrigger(models.TextChoices):
     RETRY = "retry", "Retry"
     REPLAY = "replay", "Replay"
     SCHEDULE = "schedule", "Schedule"
+    PROCESS = "process", "Another run"
 
 
 class LogLevel(models.TextChoices):

@@ -82,6 +82,8 @@ class StepSpec:
         depends_on: paths that must have succeeded before.
         connections: ids of connections it uses, for the limit per connection.
         retry: policy for transient errors.
+        timeout_s: longest time of one attempt; None is the engine's limit.
+        identity: what `definition_hash` gives; computed from kind and config when empty.
         position: place in the display; None is the place in the plan. Fixed ones need no rewriting as a plan grows.
     """
 
@@ -92,12 +94,29 @@ class StepSpec:
     depends_on: tuple[str, ...] = ()
     connections: tuple[UUID, ...] = ()
     retry: RetryPolicy = RetryPolicy()
+    timeout_s: float | None = None
+    identity: str = ""
     position: int | None = None
 
     @property
     def definition_hash(self) -> str:
         """Identity: a stored step continues only if its kind and config are still these."""
-        return canonical_hash({"kind": self.kind, "config": self.config})
+        return self.identity or canonical_hash({"kind": self.kind, "config": self.config})
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a step ends its work without an outcome yet: it is parked, and holds no worker and no slot meanwhile.
+
+    Attributes:
+        kind: what it waits for; names the reader of `facts`.
+        facts: JSON kept with the step.
+        until: the moment at which it is woken even if nothing arrives, by the database's clock.
+    """
+
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -110,11 +129,13 @@ class StepOutcome:
         skipped: nothing had to be done.
         commit: effect on the tenant's own schema; called inside the transaction that records the outcome, so that
             the effect and its marker are one.
+        wait: the step is parked until `StepType.wake` gives its outcome; `output` is not used then.
     """
 
     output: Mapping[str, Any] = field(default_factory=dict)
     detail: str = ""
     skipped: bool = False
+    wait: Wait | None = None
     commit: Callable[[], None] | None = None
 
 
@@ -152,6 +173,8 @@ class RunFacts:
         parameters: what the starter passed.
         since: start of the range to read, in place of the stored cursor.
         resumed: how many times the run was resumed.
+        definition_hash: identity of `definition`.
+        now: the database's time when these facts were taken.
     """
 
     id: UUID
@@ -166,6 +189,8 @@ class RunFacts:
     parameters: Mapping[str, Any]
     since: str | None
     resumed: int = 0
+    definition_hash: str = ""
+    now: datetime | None = None
 
 
 class StepContext(ABC):
@@ -175,6 +200,7 @@ class StepContext(ABC):
     """
 
     run: RunFacts
+    step_id: UUID
     path: str
     name: str
     attempt: int
@@ -246,6 +272,31 @@ class ResourceBag:
             raise first
 
 
+@dataclass(frozen=True)
+class ParkedStep:
+    """A parked step as `StepType.wake` sees it.
+
+    Attributes:
+        run: its run.
+        step_id, path, config: its identity.
+        wait: facts it was parked with.
+        signal: what arrived for it, if anything.
+        due: the moment given with the wait has passed.
+        parked_at: when it was parked.
+        outputs: as of `StepContext`.
+    """
+
+    run: RunFacts
+    step_id: UUID
+    path: str
+    config: Mapping[str, Any]
+    wait: Mapping[str, Any]
+    signal: Mapping[str, Any] | None
+    due: bool
+    parked_at: datetime | None
+    outputs: Mapping[str, Mapping[str, Any]]
+
+
 class StepType(ABC):
     """A kind of step. Stateless; one instance is registered per kind.
 
@@ -254,6 +305,22 @@ class StepType(ABC):
     """
 
     type: str
+    inline = False
+    """Whether it is quick and has no effect outside of our own schema, so that a visit may execute it inside the
+    transaction that records it, with those before and after it."""
+
+    def wake(self, step: ParkedStep) -> StepOutcome | None:
+        """The outcome of a parked step, or None while what it waits for has not come. Called under the run's lock.
+
+        Raises:
+            TransientError, TerminalError: as from `execute`.
+        """
+        del step
+        return None
+
+    def drop(self, step: ParkedStep) -> None:
+        """A parked step is cancelled: let go of what waits for it. Called under the run's lock."""
+        del step
 
     @abstractmethod
     def execute(self, context: StepContext) -> StepOutcome:
@@ -265,10 +332,53 @@ class StepType(ABC):
         """
 
 
+ERROR_KEY = "$error"
+"""In the outputs that a steering program sees, the error of a step that failed for good."""
+
+
+class Outputs(dict[str, Mapping[str, Any]]):
+    """Outputs by path, as a program sees them during one visit.
+
+    `memo` is the program's own: within a visit outputs are only added, so it may keep there how far it has looked.
+    """
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        """As a dict."""
+        super().__init__(*args, **values)
+        self.memo: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a steering program decides.
+
+    Attributes:
+        specs: every step that may work or wait now; those of the run that are missing here and have not ended are
+            cancelled.
+        ended: None while the run goes on, else whether it ended well.
+        result: JSON that the run leaves.
+        error: why it failed.
+        failed: paths of the failed steps that led to it; a resume does them again.
+    """
+
+    specs: Sequence[StepSpec] = ()
+    ended: bool | None = None
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    failed: tuple[str, ...] = ()
+
+
 class Program(ABC):
     """Plans the steps of one kind of run."""
 
     type: str
+    steers = False
+    """Whether it decides through `steer` what becomes of failed steps and when the run ends. Otherwise a failed step
+    fails the run, and a run whose planned steps are all done has succeeded."""
+
+    def steer(self, run: RunFacts, outputs: Outputs) -> Steering:
+        """The present decision; pure. `outputs` has the failed steps, too (see `ERROR_KEY`)."""
+        raise NotImplementedError
 
     @abstractmethod
     def plan(self, run: RunFacts, outputs: Mapping[str, Mapping[str, Any]]) -> Sequence[StepSpec]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 RUN_STARTED = "run.started.v1"
 RUN_COMPLETED = "run.completed.v1"
 RUN_FAILED = "run.failed.v1"
 RUN_CANCELLED = "run.cancelled.v1"
+PROCESS_MESSAGE = "process.message.v1"
 
 ALL_TYPES = (RUN_STARTED, RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)
 
@@ -30,3 +32,15 @@ class RunChanged:
     rows_quarantined: int
     error_code: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class ProcessMessage:
+    """What a step of a process published. `correlation` tells which of the waiting runs are meant; None means all."""
+
+    name: str
+    correlation: str | None
+    data: dict[str, Any]
+    run_id: UUID
+    flow_id: UUID
+    path: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from apps.core.exceptions import Conflict, LimitExceeded, NotFound, TerminalError, TransientError, ValidationFailed
 
 
@@ -153,3 +155,71 @@ class TenantBusy(LimitExceeded):
 
     code = "engine.run.queue_full"
     default_remedy = "Wait until some of the queued runs have ended."
+
+
+class ProcessInputInvalid(ValidationFailed):
+    """The input does not fit the process."""
+
+    code = "engine.process.input_invalid"
+
+
+class OutputTooLarge(TerminalError):
+    """The step's output is too large to be kept."""
+
+    code = "engine.process.output_too_large"
+    default_remedy = "Keep only what later steps need, or load rows with a load flow."
+
+
+class ItemsInvalid(TerminalError):
+    """The items of the loop cannot be taken."""
+
+    code = "engine.process.items_invalid"
+
+
+class RowsInvalid(TerminalError):
+    """The rows cannot be written."""
+
+    code = "engine.process.rows_invalid"
+
+
+class LoopTooLong(TerminalError):
+    """The loop has not ended within its limit."""
+
+    code = "engine.process.loop_too_long"
+    default_remedy = "Look at the condition and the state of the rounds, or raise max_iterations."
+
+
+class ProcessRaised(TerminalError):
+    """The flow ended itself with an error."""
+
+    code = "process.raised"
+
+    def __init__(self, message: str | None = None, *, raised_code: str = "", **given: Any) -> None:
+        """As every error; `raised_code` is the code that the flow's author chose."""
+        super().__init__(message, **given)
+        if raised_code:
+            self.code = raised_code  # type: ignore[misc]
+
+
+class SubRunBusy(TransientError):
+    """The flow is running already."""
+
+    code = "engine.process.sub_run_busy"
+
+
+class SubRunFailed(TerminalError):
+    """The run that the step waited for did not end well."""
+
+    code = "engine.process.sub_run_failed"
+
+
+class MomentInvalid(TerminalError):
+    """The step cannot wait until then."""
+
+    code = "engine.process.moment_invalid"
+
+
+class WaitTimedOut(TerminalError):
+    """What the step waited for did not come in time."""
+
+    code = "engine.process.wait_timed_out"

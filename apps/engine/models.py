@@ -36,14 +36,20 @@ MOVING_FIELDS = [
     "started_at",
     "ended_at",
     "resumed",
+    "result",
     "cleaned_at",
     "updated_at",
 ]
 STEP_FIELDS = [
     "status",
     "position",
+    "latest",
+    "output",
     "error",
     "stats",
+    "detail",
+    "wait",
+    "signal",
     "deliveries",
     "lease_epoch",
     "lease_owner",
@@ -79,6 +85,9 @@ class Run(TenantModel):
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
     request_hash = models.CharField(max_length=64, blank=True, default="")
     exclusive = models.BooleanField(default=True, help_text="No second active run of this flow and environment.")
+    concurrency = models.PositiveIntegerField(null=True, blank=True, help_text="Runs of this flow working at once.")
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    parent_step = models.UUIDField(null=True, blank=True, help_text="Step attempt of the parent that started it.")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
     resumed = models.PositiveIntegerField(default=0)
 
@@ -96,6 +105,7 @@ class Run(TenantModel):
     estimate_rows = models.BigIntegerField(null=True, blank=True)
     write_result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
+    result = models.JSONField(null=True, blank=True, help_text="What a process returned.")
 
     log_seq = models.BigIntegerField(default=0)
     wake_at = models.DateTimeField(null=True, blank=True, help_text="When the sweeper rings, by the database's clock.")
@@ -120,6 +130,9 @@ class Run(TenantModel):
             models.Index(
                 fields=["wake_at"], condition=models.Q(status__in=list(ACTIVE_RUN_STATUSES)), name="engine_run_wake"
             ),
+            models.Index(
+                fields=["parent_step"], condition=models.Q(parent_step__isnull=False), name="engine_run_parent_step"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -130,7 +143,7 @@ class StepResult(TenantModel):
     """One attempt at one step of a run. The unique key does the work: a step has one recorded outcome an attempt."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
-    path = models.CharField(max_length=300)
+    path = models.CharField(max_length=1400)
     attempt = models.PositiveIntegerField(default=1)
     latest = models.BooleanField(default=True)
     position = models.PositiveIntegerField(default=0)
@@ -145,6 +158,9 @@ class StepResult(TenantModel):
     error = models.JSONField(null=True, blank=True)
     stats = models.JSONField(default=dict)
     detail = models.CharField(max_length=300, blank=True, default="")
+    timeout_s = models.FloatField(null=True, blank=True)
+    wait = models.JSONField(null=True, blank=True, help_text="What a parked step waits for.")
+    signal = models.JSONField(null=True, blank=True, help_text="What arrived for a parked step.")
 
     deliveries = models.PositiveIntegerField(default=0)
     lease_epoch = models.BigIntegerField(default=0, help_text="Fencing number: rises with every claim.")
@@ -208,3 +224,41 @@ class LoadState(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.entity} {self.cursor}"
+
+
+class StepCache(TenantModel):
+    """The output of a step, for reuse by later runs of the same flow and environment under the same key."""
+
+    flow = models.ForeignKey("integrations.Flow", on_delete=models.CASCADE, related_name="+")
+    environment = models.ForeignKey("integrations.Environment", on_delete=models.CASCADE, related_name="+")
+    step_hash = models.CharField(max_length=64, help_text="Identity of the step's behaviour.")
+    key_hash = models.CharField(max_length=64)
+    output = models.JSONField()
+    expires_at = models.DateTimeField(help_text="By the database's clock.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["flow", "environment", "step_hash", "key_hash"], name="engine_step_cache_key"
+            ),
+        ]
+        indexes = [models.Index(fields=["expires_at"], name="engine_step_cache_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.step_hash[:8]} {self.key_hash[:8]}"
+
+
+class Waiter(TenantModel):
+    """A parked step that waits for an event. Made and removed with the step's own transitions."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    step_id = models.UUIDField(unique=True, help_text="The step attempt; its row is written in the same transaction.")
+    event = models.CharField(max_length=150)
+    # NULL, not empty: an empty text is a correlation, and NULL means any.
+    correlation = models.CharField(max_length=1000, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        indexes = [models.Index(fields=["event", "correlation"], name="engine_waiter_event")]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.correlation}"

@@ -17,6 +17,8 @@ from apps.engine.services.loads.parts import LoadPart
 from apps.engine.services.loads.programs import LoadProgram, ReplayProgram
 from apps.engine.services.loads.pushdown import PushdownLoad
 from apps.engine.services.loads.reconciling import ReconcileLoad
+from apps.engine.services.processes.kinds import PROCESS_STEPS
+from apps.engine.services.processes.programs import ProcessProgram
 from apps.events.contracts import EventType, LiveKind
 from apps.events.registries import event_types, live_kinds
 from apps.integrations.registries import FlowFacts, flow_facts
@@ -59,8 +61,13 @@ for _type, _sentence in (
 ):
     event_types.register(EventType(_type, events.RunChanged, _sentence))
 live_kinds.register(LiveKind("run", "run:view"))
-for program in (LoadProgram(), ReplayProgram()):
+event_types.register(
+    EventType(events.PROCESS_MESSAGE, events.ProcessMessage, "A step of a process published a message.")
+)
+for program in (LoadProgram(), ReplayProgram(), ProcessProgram()):
     programs.register(program)
 for step_type in (OpenLoad(), LoadPart(), PushdownLoad(), FinishLoad(), ReconcileLoad(), CheckpointLoad()):
     step_types.register(step_type)
+for process_step in PROCESS_STEPS:
+    step_types.register(process_step)
 flow_facts.register(LastRunFacts())

@@ -11,6 +11,7 @@ from apps.engine.choices import RunStatus, StepStatus
 from apps.engine.contracts import RunSummary
 from apps.engine.exceptions import RunNotFound
 from apps.engine.models import LoadState, Run, RunLog, StepResult
+from apps.integrations.selectors import list_environments
 
 HEAVY_FIELDS = ("definition", "parameters")
 
@@ -50,6 +51,18 @@ def list_attempts(run_id: UUID) -> QuerySet[StepResult]:
     return StepResult.objects.filter(run_id=run_id).order_by("position", "path", "attempt")
 
 
+def get_attempt(run_id: UUID, step_id: UUID) -> StepResult:
+    """One attempt at one step of a run.
+
+    Raises:
+        RunNotFound: there is no such run or attempt in this tenant.
+    """
+    step = StepResult.objects.filter(run_id=run_id, pk=step_id).first()
+    if step is None:
+        raise RunNotFound("There is no such step.", value=str(step_id))
+    return step
+
+
 def list_log(run_id: UUID, *, after: int = 0, limit: int = 200) -> list[RunLog]:
     """Log lines with `seq` above `after`, in order."""
     return list(RunLog.objects.filter(run_id=run_id, seq__gt=after).order_by("seq")[:limit])
@@ -71,3 +84,8 @@ def running_without_rows(run_id: UUID, kind: str) -> bool:
     """Whether a running step of that kind has not reported a row yet (it may still be joining a snapshot)."""
     steps = StepResult.objects.filter(run_id=run_id, kind=kind, latest=True, status=StepStatus.RUNNING)
     return any(not stats for stats in steps.values_list("stats", flat=True))
+
+
+def get_environment_slug(environment_id: UUID) -> str:
+    """Short name of an environment; it exists, because a run refers to it."""
+    return next(place.slug for place in list_environments() if place.id == environment_id)

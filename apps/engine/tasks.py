@@ -6,7 +6,6 @@ from uuid import UUID
 
 from celery import shared_task
 
-from apps.engine.services.advancing import advance
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.sweeping import collect_garbage_everywhere, sweep_everywhere
 from apps.tenancy.celery import TenantTask
@@ -14,8 +13,8 @@ from apps.tenancy.celery import TenantTask
 
 @shared_task(base=TenantTask, name="engine.advance")
 def advance_run(run_id: str) -> None:
-    """Look at a run and schedule what follows."""
-    advance(UUID(run_id))
+    """Look at a run, execute its quick steps, and schedule what follows."""
+    work_on_run(UUID(run_id), quick_only=True)
 
 
 @shared_task(base=TenantTask, name="engine.execute_step")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -136,6 +137,8 @@ class Subscriber(ABC):
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     from_beginning: ClassVar[bool] = True
     """Whether a new subscriber gets what was published before it was first seen."""
+    in_batches: ClassVar[bool] = False
+    """Whether `handle_batch` takes the new events of a visit together."""
 
     @property
     def type(self) -> str:
@@ -143,8 +146,8 @@ class Subscriber(ABC):
         return self.name
 
     def wants(self, type_: str) -> bool:
-        """Whether the full type matches one of `types`."""
-        return any(fnmatchcase(type_, to_full_type(pattern)) for pattern in self.types)
+        """Whether the full type matches one of `types`; a lone `*` also takes the tenants' own types."""
+        return "*" in self.types or any(fnmatchcase(type_, to_full_type(pattern)) for pattern in self.types)
 
     @abstractmethod
     def handle(self, tenant: TenantRef, event: EventRecord) -> None:
@@ -155,6 +158,16 @@ class Subscriber(ABC):
                 no event is skipped.
             Exception: this event is at fault: it is parked and tried again by `retry`, other keys go on.
         """
+
+    def handle_batch(self, tenant: TenantRef, events: Sequence[EventRecord]) -> None:
+        """Take several events, in order; used when `in_batches`. All of it counts, or nothing.
+
+        Raises:
+            TransientError: as `handle`.
+            Exception: one of them is at fault: each is then given to `handle` alone.
+        """
+        for event in events:
+            self.handle(tenant, event)
 
 
 @dataclass(frozen=True)
@@ -193,3 +206,71 @@ class DeliveryResult:
     lagging: bool = False
     retry_in_s: float | None = None
     busy: bool = False
+
+
+@dataclass(frozen=True)
+class OutgoingMessage:
+    """One attempt to hand an event to a subscription's target.
+
+    Attributes:
+        delivery_id: the delivery; `attempt` counts its attempts from 1.
+        event: what is delivered.
+        config: the target's settings, as `DeliveryTarget.check_config` returned them.
+        signing_secrets: `whsec_…` texts, newest first; several while a rotation overlaps.
+    """
+
+    delivery_id: UUID
+    attempt: int
+    event: EventRecord
+    config: dict[str, Any]
+    signing_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What an attempt came to.
+
+    Attributes:
+        ok: the target has taken the event.
+        response_status: HTTP status, where there is one.
+        error: why it failed, for people.
+        excerpt: beginning of the answer.
+        retry_after_s: the target asked to be left alone for so long.
+        gone: the target wants nothing more, ever.
+        duration_ms: how long it took.
+    """
+
+    ok: bool
+    response_status: int | None = None
+    error: str = ""
+    excerpt: str = ""
+    retry_after_s: float | None = None
+    gone: bool = False
+    duration_ms: int = 0
+
+
+class DeliveryTarget(ABC):
+    """A kind of place that subscriptions deliver to. Registered in `apps.events.registries.delivery_targets`."""
+
+    type: ClassVar[str]
+    """Name that subscriptions store (`webhook`)."""
+    title: ClassVar[str]
+    is_signed: ClassVar[bool] = False
+    """Whether each subscription has signing secrets in the vault."""
+
+    @abstractmethod
+    def check_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, checked and complete.
+
+        Raises:
+            SubscriptionInvalid: something in them cannot be used.
+        """
+
+    @abstractmethod
+    async def send(self, session: Any, message: OutgoingMessage) -> SendResult:
+        """Make one attempt. Faults are results, never exceptions.
+
+        Args:
+            session: the process's open `EgressSession`, the only way out.
+            message: what to deliver.
+        """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from apps.core.registries import Registry
-from apps.events.contracts import EventType, LiveKind, Subscriber, to_full_type
+from apps.events.contracts import DeliveryTarget, EventType, LiveKind, Subscriber, to_full_type
 from apps.events.exceptions import EventTypeUnknown
 
 event_types: Registry[EventType] = Registry("event type", EventType)
 subscribers: Registry[Subscriber] = Registry("subscriber", Subscriber)  # type: ignore[type-abstract]
 live_kinds: Registry[LiveKind] = Registry("live kind", LiveKind)
+delivery_targets: Registry[DeliveryTarget] = Registry("delivery target", DeliveryTarget)  # type: ignore[type-abstract]
 
 
 def get_event_type(type_: str) -> EventType:

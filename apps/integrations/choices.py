@@ -7,6 +7,7 @@ class FlowKind(TextChoices):
     """What a flow does."""
 
     LOAD = "load", "Load"
+    PROCESS = "process", "Process"
 
 
 class LoadMode(TextChoices):

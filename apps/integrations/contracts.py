@@ -14,7 +14,9 @@ from typing import Any, Self
 from uuid import UUID
 
 from apps.core.exceptions import Problem
-from apps.integrations.shape import SCHEMA_ID, ensure_shape
+from apps.integrations.exceptions import NotALoad
+from apps.integrations.process_contracts import ProcessDefinition
+from apps.integrations.shape import SCHEMA_ID, ensure_shape, is_process
 from apps.quality.contracts import Control, DataContract, decimal_text
 
 
@@ -299,6 +301,18 @@ class FlowDefinition:
         )
 
 
+Definition = FlowDefinition | ProcessDefinition
+
+
+def read_definition(data: Mapping[str, Any]) -> Definition:
+    """The definition of that JSON, of whichever kind it calls itself.
+
+    Raises:
+        DefinitionInvalid: the shape is wrong; `problems` name every place by path.
+    """
+    return ProcessDefinition.from_json(data) if is_process(data) else FlowDefinition.from_json(data)
+
+
 def _to_node(data: Mapping[str, Any]) -> Node:
     config = data["config"]
     position = data.get("position")
@@ -361,8 +375,19 @@ class PublishedVersion:
     flow_id: UUID
     flow_name: str
     number: int
-    definition: FlowDefinition
+    definition: Definition
     content_hash: str
+
+    @property
+    def load(self) -> FlowDefinition:
+        """The definition of a load flow.
+
+        Raises:
+            NotALoad: it is a process.
+        """
+        if not isinstance(self.definition, FlowDefinition):
+            raise NotALoad(f"{self.flow_name} is a process.", value=self.flow_name)
+        return self.definition
 
 
 @dataclass(frozen=True)

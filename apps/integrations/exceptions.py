@@ -12,6 +12,30 @@ class DefinitionInvalid(ValidationFailed):
     default_remedy = "Repair the listed places and try again."
 
 
+class CalendarInvalid(ValidationFailed):
+    """The calendar cannot be used."""
+
+    code = "integrations.calendar_invalid"
+
+
+class CalendarNotFound(NotFound):
+    """There is no such calendar."""
+
+    code = "integrations.calendar_not_found"
+
+
+class NotALoad(ValidationFailed):
+    """This is possible with a load flow only."""
+
+    code = "integrations.not_a_load"
+
+
+class NotAProcess(ValidationFailed):
+    """This is possible with a process only."""
+
+    code = "integrations.not_a_process"
+
+
 class FlowNotFound(NotFound):
     """There is no such flow."""
 

@@ -144,3 +144,20 @@ class Deployment(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.flow_id} in {self.environment_id}"
+
+
+class Calendar(TenantModel):
+    """Working days of a place: its time zone, the days of the week without work, and holidays."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=100)
+    zone = models.CharField(max_length=64)
+    rest_days = models.JSONField(default=list, help_text="Days of the week without work, 1 is Monday.")
+    holidays = models.JSONField(default=list, help_text="ISO dates.")
+
+    class Meta:
+        db_table = "integrations_calendar"
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug

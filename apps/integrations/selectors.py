@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from apps.connectors.selectors import find_connection, find_connection_by_slug
 from apps.integrations.choices import DeploymentStatus
-from apps.integrations.contracts import EnvironmentRef, FlowDefinition, FlowRef, PublishedVersion
+from apps.integrations.contracts import Definition, EnvironmentRef, FlowRef, PublishedVersion, read_definition
 from apps.integrations.exceptions import (
     BindingMissing,
     EnvironmentNotFound,
@@ -17,6 +17,9 @@ from apps.integrations.exceptions import (
     VersionNotFound,
 )
 from apps.integrations.models import ConnectionBinding, Deployment, Environment, Flow, FlowVersion, Variable
+
+DEFINITIONS_KEPT = 256
+_definitions: dict[UUID, Definition] = {}
 
 
 def get_flow(flow_id: UUID) -> FlowRef:
@@ -38,6 +41,18 @@ def get_flow_row(flow_id: UUID) -> Flow:
     if flow is None:
         raise FlowNotFound(value=flow_id)
     return flow
+
+
+def get_flow_by_slug(slug: str) -> FlowRef:
+    """A flow in use by its short name.
+
+    Raises:
+        FlowNotFound: there is none.
+    """
+    flow = Flow.objects.filter(slug=slug, archived_at__isnull=True).first()
+    if flow is None:
+        raise FlowNotFound(f"There is no flow of the short name {slug!r}.", value=slug)
+    return to_flow(flow)
 
 
 def filter_flows(*, search: str = "", archived: bool = False) -> QuerySet[Flow]:
@@ -147,15 +162,25 @@ def get_version_by_id(version_id: UUID) -> PublishedVersion:
 
 
 def to_version(row: FlowVersion) -> PublishedVersion:
-    """A table row (with its flow) as plain data."""
+    """A table row (with its flow) as plain data; a version never changes, so it is parsed once a process."""
     return PublishedVersion(
         id=row.pk,
         flow_id=row.flow_id,
         flow_name=row.flow.name,
         number=row.number,
-        definition=FlowDefinition.from_json(row.definition),
+        definition=_definition_of(row),
         content_hash=row.content_hash,
     )
+
+
+def _definition_of(row: FlowVersion) -> Definition:
+    found = _definitions.get(row.pk)
+    if found is None:
+        found = read_definition(row.definition)
+        if len(_definitions) >= DEFINITIONS_KEPT:
+            _definitions.clear()
+        _definitions[row.pk] = found
+    return found
 
 
 def find_deployed_version(flow_id: UUID, environment_id: UUID) -> PublishedVersion | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,6 +15,7 @@ from apps.core.exceptions import Problem
 from apps.integrations.exceptions import DefinitionInvalid
 
 SCHEMA_ID = "flow/1"
+PROCESS_SCHEMA_ID = "process/1"
 SHOWN_CHARS = 60
 
 
@@ -27,23 +28,54 @@ def flow_schema() -> dict[str, Any]:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(flow_schema())
+def process_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `process/1`, as served at `/api/v2/schemas/process-1.json`."""
+    text = (files("apps.integrations") / "schemas" / "process-1.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
-def find_shape_problems(data: Any) -> list[Problem]:
-    """Every place at which the JSON value is not shaped like a flow definition, in document order."""
-    found = sorted(_validator().iter_errors(data), key=_document_order)
+@cache
+def _validator(schema_id: str) -> Draft202012Validator:
+    return Draft202012Validator(process_schema() if schema_id == PROCESS_SCHEMA_ID else flow_schema())
+
+
+def is_process(data: Any) -> bool:
+    """Whether the JSON value calls itself a process."""
+    return isinstance(data, Mapping) and data.get("schema") == PROCESS_SCHEMA_ID
+
+
+def find_shape_problems(data: Any, schema_id: str | None = None) -> list[Problem]:
+    """Every place at which the JSON value is not shaped like a definition, in document order.
+
+    Args:
+        data: the value.
+        schema_id: the schema to hold it to; the one it names when absent.
+    """
+    wanted = schema_id or (PROCESS_SCHEMA_ID if is_process(data) else SCHEMA_ID)
+    found = sorted(_validator(wanted).iter_errors(data), key=_document_order)
     return [problem for error in found for problem in _to_problems(error)]
 
 
 def ensure_shape(data: Any) -> None:
-    """Refuse a value that is not shaped like a flow definition.
+    """Refuse a value that is not shaped like a load flow (`flow/1`).
 
     Raises:
         DefinitionInvalid: with one problem per place.
     """
-    problems = find_shape_problems(data)
+    _refuse(find_shape_problems(data, SCHEMA_ID))
+
+
+def ensure_process_shape(data: Any) -> None:
+    """Refuse a value that is not shaped like a process (`process/1`).
+
+    Raises:
+        DefinitionInvalid: with one problem per place.
+    """
+    _refuse(find_shape_problems(data, PROCESS_SCHEMA_ID))
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         first = problems[0]
         where = f"{first.path}: " if first.path else ""

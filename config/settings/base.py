@@ -122,6 +122,7 @@ AUDIT_ANCHOR_FILE = env.AUDIT_ANCHOR_FILE
 QUALITY_RETENTION_DAYS = env.QUALITY_RETENTION_DAYS
 EVENTS_RETENTION_DAYS = env.EVENTS_RETENTION_DAYS
 VAULT_AUDITED_PURPOSES: list[str] = []
+WEBHOOKS_ALLOW_HTTP = False
 DEMO_ALLOWED = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 1024**2
@@ -184,6 +185,11 @@ SPECTACULAR_SETTINGS = {
         "RunKindEnum": "apps.engine.choices.RunKind",
         "RunModeEnum": "apps.engine.choices.RunMode",
         "RunTriggerEnum": "apps.engine.choices.RunTrigger",
+        "EventSubscriptionStatusEnum": "apps.events.choices.SubscriptionStatus",
+        "EventCompatibilityEnum": "apps.events.choices.Compatibility",
+        "WebhookEndpointStatusEnum": "apps.events.choices.EndpointStatus",
+        "WebhookEndpointStateEnum": ["active", "paused"],
+        "EventDeliveryStatusEnum": "apps.events.choices.DeliveryStatus",
         "ConnectionStatusEnum": "apps.connectors.choices.ConnectionStatus",
     },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,

@@ -59,7 +59,7 @@ def test_layer_rules_hold() -> None:
         ("apps form one-way layers", "apps/core/planted.py", "import apps.tenancy.choices"),
         ("apps form one-way layers", "apps/expressions/planted.py", "import apps.engine.choices"),
         # two apps on one line see each other
-        ("apps form one-way layers", "apps/events/planted.py", "import apps.vault.services"),
+        ("apps form one-way layers", "apps/vault/planted.py", "import apps.audit.services"),
         # an app that no line names
         ("apps form one-way layers", "apps/extras/planted.py", ""),
         # rooms of one app

@@ -20,8 +20,8 @@ INVOICES = "id bigint PRIMARY KEY, number text, total numeric(18,2), issued_on d
 
 
 def unique_name(stem: str) -> str:
-    """A table or connection name that no other test uses."""
-    return f"{stem}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}_{next(_numbers)}"
+    """A table or connection name that no other test uses; the `e` tells it from the names of the fixture `unique`."""
+    return f"{stem}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}_e{next(_numbers)}"
 
 
 def execute(statement: str, parameters: Any = None, *, role: str = "") -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from apps.core.ids import uuid7
 from apps.events.models import Event, StreamHead
 from apps.events.selectors import get_head_position
 from apps.events.services import retention
+from apps.events.services.fan_out import FanOut
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
 from apps.events.services.retention import purge_events
@@ -26,6 +27,8 @@ def publish(count: int) -> None:
     for number in range(count):
         publish_event("probe.sent.v1", subject="old", data={"number": number})
     while number_events().more:
+        pass
+    while visit(FanOut()).lagging:
         pass
 
 

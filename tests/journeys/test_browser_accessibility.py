@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import SIZES, ConsoleWatch, find_violations, horizontal_overflow
 from tests.conftest import PASSWORD
+from tests.engine.process_factories import process, step, value
 from tests.journeys.conftest import Ledger, Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.committed]
@@ -32,9 +33,22 @@ FOCUS_IS_VISIBLE = """() => {
 }"""
 
 
-def _paths(ledger: Ledger) -> dict[str, str]:
-    """Every page, and the parts of a page that open by address."""
+def _make(api: Any, path: str, body: dict[str, Any]) -> str:
+    made = api.post(f"/api/v2/{path}", body, format="json")
+    assert made.status_code < 300, made.json()
+    return str(made.json()["id"])
+
+
+def _paths(ledger: Ledger, api: Any, unique: Callable[[str], str]) -> dict[str, str]:
+    """Every page, with something on it, and the parts of a page that open by address."""
     connection, flow, run = ledger.paths["connection"], ledger.paths["flow"], ledger.paths["run"]
+    hook = {"name": unique("Hook"), "types": ["nothing.*"], "config": {"url": "https://example.com/hook"}}
+    webhook = _make(api, "event-subscriptions", hook)
+    assert api.post(f"/api/v2/event-subscriptions/{webhook}/test").status_code < 300
+    _make(api, "webhook-endpoints", {"name": unique("Shop"), "scheme": "standard-webhooks"})
+    dunning = process(step("pay", "wait", config={"event": "never"}), value("thank"))
+    parked = _make(api, "flows", {"name": unique("Dunning"), "draft": dunning})
+    waiting = _make(api, f"flows/{parked}/runs", {"environment": "dev", "version": "draft"})
     return {
         "overview": "/overview",
         "connections": "/connections",
@@ -53,7 +67,12 @@ def _paths(ledger: Ledger) -> dict[str, str]:
         "versions": f"{flow}?tab=history",
         "runs": "/runs",
         "run": run,
+        "waiting process": f"/runs/{waiting}",
         "quarantine": "/quarantine",
+        "events": "/events",
+        "webhooks out": "/events/webhooks",
+        "webhook out": f"/events/webhooks/{webhook}",
+        "webhooks in": "/events/incoming",
         "profile": "/settings/profile",
         "members": "/settings/members",
         "roles": "/settings/roles",
@@ -90,6 +109,8 @@ def test_pages_meet_wcag_and_fit_a_phone(
     committed_acme: Any,
     visit: Callable[..., Page],
     open_page: Callable[..., Page],
+    api_for: Callable[..., Any],
+    unique: Callable[[str], str],
     console: ConsoleWatch,
 ) -> None:
     console.expect("status of 404 .*/no/such/page")
@@ -97,7 +118,7 @@ def test_pages_meet_wcag_and_fit_a_phone(
     stranger.goto(stack.url("acme", "/accounts/login/"))
     found = _inspect(stranger, "sign in")
     page = visit(committed_acme)
-    for name, path in _paths(ledger).items():
+    for name, path in _paths(ledger, api_for(committed_acme), unique).items():
         page.goto(stack.url("acme", path))
         _settle(page)
         found += _inspect(page, name)
@@ -105,6 +126,21 @@ def test_pages_meet_wcag_and_fit_a_phone(
     page.get_by_role("table", name="Quarantined rows").get_by_role("button").first.click()
     expect(page.get_by_role("dialog").get_by_role("heading", name="Correct the source values")).to_be_visible()
     found += _inspect(page, "quarantined row")
+    for path, button, title in (
+        ("/events/webhooks", "New webhook", "New webhook"),
+        ("/events/incoming", "New address", "New address"),
+        ("/events", "Replay…", "Replay"),
+    ):
+        page.set_viewport_size(WIDE)
+        page.goto(stack.url("acme", path))
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_role("dialog", name=title)).to_be_visible()
+        found += _inspect(page, f"dialog {title}")
+    page.set_viewport_size(WIDE)
+    page.goto(stack.url("acme", "/events"))
+    page.get_by_role("table", name="Events").get_by_role("button").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    found += _inspect(page, "event")
 
     assert not found, "\n".join(found)
 

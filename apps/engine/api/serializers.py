@@ -183,7 +183,7 @@ class RunSerializer(RunListSerializer):
     reconciliation = serializers.SerializerMethodField()
 
     class Meta(RunListSerializer.Meta):
-        fields = [*RunListSerializer.Meta.fields, "stages", "reconciliation", "parameters", "since"]
+        fields = [*RunListSerializer.Meta.fields, "stages", "reconciliation", "parameters", "since", "result", "parent"]
         read_only_fields = fields
 
     @extend_schema_field(StageSerializer(many=True))
@@ -227,6 +227,17 @@ class StepAttemptSerializer(serializers.ModelSerializer[StepResult]):
     def get_error(self, step: StepResult) -> dict[str, Any] | None:
         """Why the attempt failed."""
         return step.error
+
+
+class StepDetailSerializer(StepAttemptSerializer):
+    """One attempt at one step with what it left and what it waits for."""
+
+    output = serializers.JSONField(read_only=True)
+    wait = serializers.JSONField(read_only=True)
+
+    class Meta(StepAttemptSerializer.Meta):
+        fields = [*StepAttemptSerializer.Meta.fields, "config", "output", "wait", "due_at", "timeout_s"]
+        read_only_fields = fields
 
 
 class RunLogSerializer(serializers.ModelSerializer[RunLog]):

@@ -9,6 +9,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>", views.RunDetailView.as_view(), name="run-detail"),
     path("runs/<uuid:run_id>/log", views.RunLogView.as_view(), name="run-log"),
     path("runs/<uuid:run_id>/steps", views.RunStepsView.as_view(), name="run-steps"),
+    path("runs/<uuid:run_id>/steps/<uuid:step_id>", views.RunStepView.as_view(), name="run-step"),
     path("runs/<uuid:run_id>/cancel", views.RunActionView.as_view(action="cancel"), name="run-cancel"),
     path("runs/<uuid:run_id>/resume", views.RunActionView.as_view(action="resume"), name="run-resume"),
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.services.http import HasPermission, actor_of
+from apps.access.services.permissions import check_permission
 from apps.engine.api.serializers import (
     ReplaySerializer,
     RunListSerializer,
@@ -23,10 +24,11 @@ from apps.engine.api.serializers import (
     RunSerializer,
     StartRunSerializer,
     StepAttemptSerializer,
+    StepDetailSerializer,
 )
 from apps.engine.choices import RunKind, RunStatus, RunTrigger
 from apps.engine.models import Run, StepResult
-from apps.engine.selectors import get_run, list_attempts, list_log, list_runs, list_stages
+from apps.engine.selectors import get_attempt, get_run, list_attempts, list_log, list_runs, list_stages
 from apps.engine.services.replays import ReplayRequest, start_replay_run
 from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_run, start_run
 from apps.quality.selectors import find_reconciliation
@@ -147,6 +149,18 @@ class RunStepsView(generics.ListAPIView):
             return self.queryset
         get_run(self.kwargs["run_id"])
         return list_attempts(self.kwargs["run_id"])
+
+
+class RunStepView(APIView):
+    """One attempt at one step."""
+
+    permission_classes = [CanSee]
+
+    @extend_schema(responses=StepDetailSerializer)
+    def get(self, request: Request, run_id: UUID, step_id: UUID) -> Response:
+        """The attempt with its output; that may hold rows, so seeing it needs `connection:use`, too."""
+        check_permission(actor_of(request), "connection:use")
+        return Response(StepDetailSerializer(get_attempt(run_id, step_id)).data)
 
 
 class RunActionView(APIView):

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models.functions import Now
 
-from apps.engine.choices import RunStatus, StepStatus
+from apps.engine.choices import RunKind, RunStatus, StepStatus
 from apps.engine.models import Run, StepResult
 from apps.engine.services.doorbell import ring_run
 from apps.engine.services.limits import engine_limits
@@ -27,12 +27,18 @@ def find_reason_to_wait(run: Run) -> str:
     limits = engine_limits()
     lock_admission()
     holding = Run.objects.filter(status__in=HOLDING_SLOTS).exclude(pk=run.pk)
+    most, most_of_flow = limits.tenant_runs, limits.flow_runs
+    if run.kind == RunKind.PROCESS:
+        holding = holding.filter(kind=RunKind.PROCESS)
+        most, most_of_flow = limits.tenant_processes, run.concurrency or limits.flow_processes
+    else:
+        holding = holding.exclude(kind=RunKind.PROCESS)
     counts = list(holding.values_list("flow_id", "environment_id"))
-    if len(counts) >= limits.tenant_runs:
-        return f"{len(counts)} runs of this organisation are active; at most {limits.tenant_runs} may be."
+    if len(counts) >= most:
+        return f"{len(counts)} runs of this organisation are active; at most {most} may be."
     same = sum(1 for flow_id, env_id in counts if (flow_id, env_id) == (run.flow_id, run.environment_id))
-    if same >= limits.flow_runs:
-        return f"{same} other run(s) of this flow are active in this environment; at most {limits.flow_runs} may be."
+    if same >= most_of_flow:
+        return f"{same} other run(s) of this flow are active in this environment; at most {most_of_flow} may be."
     return ""
 
 

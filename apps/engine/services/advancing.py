@@ -5,6 +5,7 @@ Nothing else moves a run or creates a step. It may be called by anyone, any numb
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,15 +14,16 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.engine import events
-from apps.engine.choices import DONE_STEP_STATUSES, ENDED_RUN_STATUSES, RunStatus, StepStatus
+from apps.engine.choices import DONE_STEP_STATUSES, ENDED_RUN_STATUSES, RunKind, RunStatus, StepStatus
 from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
 from apps.engine.exceptions import DefinitionMismatch, RunNotFound, StepPoisoned
 from apps.engine.models import MOVING_FIELDS, STEP_FIELDS, Run, StepResult
-from apps.engine.registries import programs
+from apps.engine.registries import programs, step_types
 from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
 from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
+from apps.engine.services.steering import CHILD_POLL, EVENT_RECHECK, LONG_POLL, Steerer, cancel_step, outputs_of
 
 # Written out: these two run at every visit, and building them anew costs more than asking the database.
 LOCK_RUN = "SELECT *, statement_timestamp() AS db_now FROM engine_run WHERE id = %s FOR UPDATE"
@@ -37,12 +39,14 @@ class ClaimedStep:
         run: facts of its run.
         outputs: outputs by path of succeeded steps.
         lease_until: end of the lease, by the database's clock.
+        careful: a worker may have died of a step of this run; each is claimed on its own for the rest of the visit.
     """
 
     step: StepResult
     run: RunFacts
-    outputs: dict[str, dict[str, Any]]
+    outputs: Mapping[str, Mapping[str, Any]]
     lease_until: datetime
+    careful: bool = False
 
 
 def lock_run(run_id: UUID) -> Run:
@@ -72,47 +76,62 @@ def to_facts(run: Run, environment: str = "") -> RunFacts:
         parameters=run.parameters,
         since=run.since or None,
         resumed=run.resumed,
+        definition_hash=run.definition_hash,
+        now=getattr(run, "db_now", None),
     )
 
 
-def advance(run_id: UUID, *, claim_as: str | None = None, prefer: UUID | None = None) -> ClaimedStep | None:
+def advance(
+    run_id: UUID, *, claim_as: str | None = None, prefer: UUID | None = None, quick_only: bool = False
+) -> ClaimedStep | None:
     """Bring a run forward.
 
     Args:
         run_id: the run.
         claim_as: name of a worker that takes one ready step at once; None only schedules.
         prefer: the step that the doorbell named; another ready one is taken when it is gone.
+        quick_only: claim only what is quick; the rest is rung for.
 
     Returns:
         The claimed step, if there was one to claim.
     """
     with transaction.atomic():
         run = lock_run(run_id)
-        return advance_locked(run, claim_as=claim_as, prefer=prefer)
+        return advance_locked(run, claim_as=claim_as, prefer=prefer, quick_only=quick_only)
 
 
-def advance_locked(run: Run, *, claim_as: str | None = None, prefer: UUID | None = None) -> ClaimedStep | None:
+def advance_locked(
+    run: Run,
+    *,
+    claim_as: str | None = None,
+    prefer: UUID | None = None,
+    quick_only: bool = False,
+    careful: bool = False,
+) -> ClaimedStep | None:
     """As `advance`, for a caller that holds the run's lock in its own transaction."""
     if run.status in ENDED_RUN_STATUSES:
         return None
     now: datetime = run.db_now  # type: ignore[attr-defined]
-    visit = _Visit(run, now)
+    visit = Visit(run, now, claim_as, careful=careful)
     try:
         visit.settle()
     except DefinitionMismatch as error:
         visit.fail(error_to_json(error))
-    claimed = visit.claim(claim_as, prefer) if claim_as else None
+    claimed = visit.claim(claim_as, prefer, quick_only=quick_only) if claim_as else None
     visit.schedule()
     visit.save()
     return claimed
 
 
-class _Visit:
+class Visit:
     """One look at one run, under its lock."""
 
-    def __init__(self, run: Run, now: datetime) -> None:
+    def __init__(self, run: Run, now: datetime, owner: str | None = None, *, careful: bool = False) -> None:
         self.run = run
         self.now = now
+        self.owner = owner
+        self.careful = careful
+        self.facts = to_facts(run)
         self.limits = engine_limits()
         self.before = run.status
         attempts = list(StepResult.objects.raw(ALL_STEPS, [run.pk]))
@@ -134,7 +153,10 @@ class _Visit:
             return
         if canonical_hash(self.run.definition) != self.run.definition_hash:
             raise DefinitionMismatch(f"The stored definition of run {self.run.pk} was changed after it started.")
-        if self.run.status == RunStatus.QUEUED and not self._admit():
+        if programs.get(self.run.kind).steers:
+            Steerer(self, self.owner).settle()
+            return
+        if self.run.status == RunStatus.QUEUED and not self.admit():
             return
         failed = [step for step in self.steps if step.status == StepStatus.FAILED]
         if failed:
@@ -145,17 +167,17 @@ class _Visit:
         self._grow_plan()
         self._ready_steps()
         if all(step.status in DONE_STEP_STATUSES for step in self.steps):
-            self._end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
+            self.end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
             self.lines.append(("info", f"Run succeeded: {self.run.rows_written:,} rows written.", {}))
 
     def fail(self, error: dict[str, Any]) -> None:
         """End the run as failed."""
         self.run.error = error
-        self._end(RunStatus.FAILED, events.RUN_FAILED)
+        self.end(RunStatus.FAILED, events.RUN_FAILED)
         facts = {name: error[name] for name in ("code", "remedy", "step") if error.get(name)}
         self.lines.append(("error", error.get("message", "The run failed."), facts))
 
-    def _end(self, status: RunStatus, event: str) -> None:
+    def end(self, status: RunStatus, event: str) -> None:
         self.run.status = status
         self.run.ended_at = self.now
         if self.run.started_at is None:
@@ -166,6 +188,8 @@ class _Visit:
         programs.get(self.run.kind).ended(to_facts(self.run), succeeded=status == RunStatus.SUCCEEDED)
         publish_run(self.run, event)
         ring_waiting_runs(self.run)
+        if self.run.parent_id is not None:
+            ring_run(self.run.parent_id)
 
     def _sum_progress(self) -> None:
         stats = [StepStats.from_json(step.stats) for step in self.steps]
@@ -178,7 +202,7 @@ class _Visit:
             if step.output and step.output.get("write_result"):
                 self.run.write_result = step.output["write_result"]
 
-    def _admit(self) -> bool:
+    def admit(self) -> bool:
         reason = find_reason_to_wait(self.run)
         if reason:
             self.run.queue_reason = reason
@@ -192,12 +216,17 @@ class _Visit:
 
     def _settle_cancelling(self) -> None:
         for step in self.steps:
-            if step.status in (StepStatus.WAITING, StepStatus.READY):
+            if step.status == StepStatus.PARKED:
+                cancel_step(self, step, outputs_of(self.steps))
+            elif step.status in (StepStatus.WAITING, StepStatus.READY):
                 step.status = StepStatus.CANCELLED
                 step.ended_at = self.now
                 self.changed[step.pk] = step
         if not self._running():
-            self._end(RunStatus.CANCELLED, events.RUN_CANCELLED)
+            self.end(RunStatus.CANCELLED, events.RUN_CANCELLED)
+            if self.run.kind == RunKind.PROCESS:
+                self.lines.append(("warning", "Run cancelled.", {}))
+                return
             self.lines.append(("warning", "Run cancelled. The target was left as it was before the run.", {}))
             if any(step.kind == "load.finish" and step.status in DONE_STEP_STATUSES for step in self.steps):
                 self.lines[-1] = ("warning", "Run cancelled after its rows had reached the target.", {})
@@ -265,6 +294,33 @@ class _Visit:
             self.steps = sorted([*self.steps, *fresh], key=lambda step: (step.position, step.path))
             self.by_path = {step.path: step for step in self.steps}
 
+    def add_specs(self, specs: Sequence[StepSpec]) -> list[StepResult]:
+        """Rows for planned steps that have none yet, in the order in which they become known; known ones must match."""
+        added = []
+        for spec in specs:
+            known = self.by_path.get(spec.path)
+            if known is None:
+                step = _new_step(self.run, spec, len(self.attempts), self.attempts.get(spec.path, 0) + 1)
+                self.add_step(step)
+                added.append(step)
+            elif (known.kind, known.definition_hash) != (spec.kind, spec.definition_hash):
+                raise DefinitionMismatch(
+                    f"Step {spec.path} was stored as {known.name!r} with another definition than the flow has now.",
+                    stored=known.definition_hash,
+                    planned=spec.definition_hash,
+                )
+        return added
+
+    def add_step(self, step: StepResult) -> None:
+        """Take an unsaved step into the run, in place of an earlier attempt if there is one."""
+        self.fresh.append(step)
+        earlier = self.by_path.get(step.path)
+        if earlier is not None:
+            self.steps.remove(earlier)
+        self.steps.append(step)
+        self.by_path[step.path] = step
+        self.attempts[step.path] = step.attempt
+
     def _ready_steps(self) -> None:
         done = {step.path for step in self.steps if step.status in DONE_STEP_STATUSES}
         for step in self.steps:
@@ -284,9 +340,11 @@ class _Visit:
         busy = self.busy
         return [step for step in ready if not busy & set(step.connections)]
 
-    def claim(self, owner: str, prefer: UUID | None) -> ClaimedStep | None:
+    def claim(self, owner: str, prefer: UUID | None, *, quick_only: bool = False) -> ClaimedStep | None:
         """Give one ready step to `owner` under a new fencing number."""
         candidates = sorted(self._claimable(), key=lambda step: step.pk != prefer)
+        if quick_only:
+            candidates = [step for step in candidates if step_types.get(step.kind).inline]
         if not candidates:
             return None
         step = candidates[0]
@@ -300,7 +358,15 @@ class _Visit:
         self.changed[step.pk] = step
         self.busy = None  # the claim itself may have filled a connection
         self._write_steps()
-        return ClaimedStep(step=step, run=to_facts(self.run), outputs=self.outputs(), lease_until=step.lease_expires_at)
+        steered = programs.get(self.run.kind).steers
+        outputs = outputs_of(self.steps) if steered else self.outputs()
+        return ClaimedStep(
+            step=step,
+            run=self.facts,
+            outputs=outputs,
+            lease_until=step.lease_expires_at,
+            careful=self.careful,
+        )
 
     def schedule(self) -> None:
         """Ring for ready steps, and set when the sweeper should look again."""
@@ -313,7 +379,11 @@ class _Visit:
         if self.run.status == RunStatus.QUEUED:
             moments.append(self.now + busy_retry)
         claimable = {step.pk for step in self._claimable()}
+        if self.run.status == RunStatus.WAITING:
+            moments.append(self.now + LONG_POLL)
         for step in self.steps:
+            if step.status == StepStatus.PARKED:
+                moments += self._look_after_parked(step)
             if step.status != StepStatus.READY:
                 continue
             if step.due_at > self.now:
@@ -324,12 +394,29 @@ class _Visit:
             elif step.pk not in claimable:
                 moments.append(self.now + busy_retry)
             elif step.rung_at is None or step.rung_at + grace <= self.now or step.rung_at < step.due_at:
-                ring_step(self.run.pk, step.pk)
+                if step_types.get(step.kind).inline:
+                    ring_run(self.run.pk)
+                else:
+                    ring_step(self.run.pk, step.pk)
                 self._mark_rung(step)
                 moments.append(self.now + grace)
             else:
                 moments.append(step.rung_at + grace)
         self.run.wake_at = min(moments, default=self.now + grace)
+
+    def _look_after_parked(self, step: StepResult) -> list[datetime]:
+        wait = step.wait or {}
+        if wait.get("kind") == "event" and step.rung_at is None:
+            # An event may have been delivered while this wait was being committed: look at the log once more.
+            ring_run(self.run.pk, delay_s=EVENT_RECHECK.total_seconds())
+            self._mark_rung(step)
+            return [self.now + EVENT_RECHECK]
+        if not wait.get("timed"):
+            return [self.now + CHILD_POLL] if wait.get("kind") == "run" else []
+        if step.rung_at is None:
+            ring_run(self.run.pk, delay_s=max(0.0, (step.due_at - self.now).total_seconds()))
+            self._mark_rung(step)
+        return [step.due_at]
 
     def _mark_rung(self, step: StepResult) -> None:
         step.rung_at = self.now
@@ -337,12 +424,12 @@ class _Visit:
 
     def _write_steps(self) -> None:
         """New steps in one statement, changed ones in one statement each; a new step is written with its changes."""
+        fresh = {step.pk for step in self.fresh}
+        for step in self.changed.values():  # first, so that an attempt is closed before the next one is there
+            if step.pk not in fresh:
+                step.save(update_fields=STEP_FIELDS)
         if self.fresh:
             StepResult.objects.bulk_create(self.fresh)
-        written = {step.pk for step in self.fresh}
-        for step in self.changed.values():
-            if step.pk not in written:
-                step.save(update_fields=STEP_FIELDS)
         self.fresh, self.changed = [], {}
 
     def save(self) -> None:
@@ -366,4 +453,5 @@ def _new_step(run: Run, spec: StepSpec, position: int, attempt: int) -> StepResu
         definition_hash=spec.definition_hash,
         config=dict(spec.config),
         connections=list(spec.connections),
+        timeout_s=spec.timeout_s,
     )

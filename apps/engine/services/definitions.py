@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from apps.engine.contracts import canonical_hash
+from apps.engine.contracts import RunFacts, canonical_hash
 from apps.integrations.contracts import FlowDefinition
+from apps.integrations.process_contracts import ProcessDefinition
 
 KEPT = 64
 _parsed: dict[str, FlowDefinition] = {}
+_processes: dict[str, ProcessDefinition] = {}
 
 
 def parse_definition(data: Mapping[str, Any]) -> FlowDefinition:
@@ -25,4 +27,20 @@ def parse_definition(data: Mapping[str, Any]) -> FlowDefinition:
         if len(_parsed) >= KEPT:
             _parsed.clear()
         _parsed[key] = found
+    return found
+
+
+def parse_process(run: RunFacts) -> ProcessDefinition:
+    """The process that a run is pinned to; the same frozen object for the same hash.
+
+    Raises:
+        DefinitionInvalid: the shape is wrong.
+    """
+    key = run.definition_hash or canonical_hash(run.definition)
+    found = _processes.get(key)
+    if found is None:
+        found = ProcessDefinition.from_json(run.definition)
+        if len(_processes) >= KEPT:
+            _processes.clear()
+        _processes[key] = found
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from datetime import timedelta
@@ -14,12 +13,14 @@ from django.db import transaction
 from apps.core.exceptions import PortalError, TransientError
 from apps.engine.choices import ENDED_STEP_STATUSES, StepStatus
 from apps.engine.contracts import ResourceBag, StepOutcome
-from apps.engine.exceptions import LeaseLost, RunCancelled, SpillFull, UnexpectedFault
+from apps.engine.exceptions import LeaseLost, RunCancelled
 from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs, step_types
 from apps.engine.services.admission import ring_runs_waiting_for
 from apps.engine.services.advancing import ClaimedStep, advance, advance_locked, lock_run, to_facts
+from apps.engine.services.faults import to_portal_error
 from apps.engine.services.journal import error_to_json, write_lines
+from apps.engine.services.steering import apply_outcome, outputs_of
 from apps.engine.services.stepping import Heartbeat, RunningStep
 
 log = structlog.get_logger(__name__)
@@ -32,10 +33,15 @@ def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def work_on_run(run_id: UUID, *, prefer: UUID | None = None) -> int:
+def work_on_run(run_id: UUID, *, prefer: UUID | None = None, quick_only: bool = False) -> int:
     """Execute what is ready in a run, one step after the other, in this process.
 
     Ready siblings are rung for other workers at the same time; whoever claims first has the step.
+
+    Args:
+        run_id: the run.
+        prefer: the step that the doorbell named.
+        quick_only: leave steps that may take long to the workers of loads.
 
     Returns:
         Number of steps executed here.
@@ -44,12 +50,12 @@ def work_on_run(run_id: UUID, *, prefer: UUID | None = None) -> int:
     resources = ResourceBag()
     executed = 0
     try:
-        claimed = advance(run_id, claim_as=owner, prefer=prefer)
+        claimed = advance(run_id, claim_as=owner, prefer=prefer, quick_only=quick_only)
         while claimed is not None:
             executed += 1
             step = claimed.step
             try:
-                claimed = _execute(claimed, resources, owner)
+                claimed = _execute(claimed, resources, owner, quick_only)
             except LeaseLost:
                 # Whoever owns the step now records its outcome. Nothing of ours counts.
                 log.warning("lease_lost", run=str(run_id), step=step.path, fence=step.lease_epoch)
@@ -59,13 +65,13 @@ def work_on_run(run_id: UUID, *, prefer: UUID | None = None) -> int:
     return executed
 
 
-def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str) -> ClaimedStep | None:
+def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str, quick_only: bool) -> ClaimedStep | None:
     context = RunningStep(claimed, resources)
     step_type = step_types.get(claimed.step.kind)
     try:
         with Heartbeat(context):
             outcome = step_type.execute(context)
-        return _record(claimed, context, owner, outcome=outcome)
+        return _record(claimed, context, owner, quick_only, outcome=outcome)
     except LeaseLost:
         raise
     except (SystemExit, KeyboardInterrupt):
@@ -73,26 +79,15 @@ def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str) -> Claime
         _release(claimed)
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it is, the step's outcome must be recorded
-        return _record(claimed, context, owner, error=to_portal_error(error, context))
-
-
-def to_portal_error(error: BaseException, context: RunningStep) -> PortalError:
-    """Any fault as an error with a code and a remedy; what nobody foresaw is logged with its traceback."""
-    if isinstance(error, PortalError):
-        return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SpillFull()
-    # DuckDB has one class for every I/O fault; the disk-full one is known by the system's own words.
-    if os.strerror(errno.ENOSPC).lower() in str(error).lower():
-        return SpillFull()
-    log.exception("step_failed", run=str(context.run.id), step=context.path, exc_info=error)
-    return UnexpectedFault(f"{context.name}: {type(error).__name__}: {error}"[:500])
+        fault = to_portal_error(error, str(context.run.id), context.path, context.name)
+        return _record(claimed, context, owner, quick_only, error=fault)
 
 
 def _record(
     claimed: ClaimedStep,
     context: RunningStep,
     owner: str,
+    quick_only: bool,
     *,
     outcome: StepOutcome | None = None,
     error: PortalError | None = None,
@@ -107,22 +102,20 @@ def _record(
             raise LeaseLost()
         lines = context.take_lines()
         step.stats = context.stats.to_json()
-        step.lease_expires_at = None
-        step.ended_at = run.db_now  # type: ignore[attr-defined]
+        now = run.db_now  # type: ignore[attr-defined]
         if outcome is not None:
             if outcome.commit is not None:
                 outcome.commit()
-            step.status = StepStatus.SKIPPED if outcome.skipped else StepStatus.SUCCEEDED
-            step.output = dict(outcome.output)
-            step.detail = outcome.detail[:DETAIL_CHARS]
+            apply_outcome(step, outcome, now)
         else:
             assert error is not None
+            step.lease_expires_at, step.ended_at = None, now
             lines += _record_error(run, step, error)
         if lines:
             write_lines(run, lines)
         step.save()
         ring_runs_waiting_for(step.connections, but=run.pk)
-        return advance_locked(run, claim_as=owner)
+        return advance_locked(run, claim_as=owner, quick_only=quick_only, careful=claimed.careful)
 
 
 def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[str, str, dict[str, object]]]:
@@ -135,13 +128,12 @@ def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[
     decision = None
     program = programs.get(run.kind)
     if isinstance(error, TransientError):
-        outputs = {
-            known.path: known.output or {}
-            for known in StepResult.objects.filter(
-                run=run, latest=True, status__in=(StepStatus.SUCCEEDED, StepStatus.SKIPPED)
-            )
-        }
-        specs = {spec.path: spec for spec in program.plan(to_facts(run), outputs)}
+        outputs = outputs_of(
+            [known for known in StepResult.objects.filter(run=run, latest=True) if program.steers or not known.error]
+        )
+        facts = to_facts(run)
+        planned = program.steer(facts, outputs).specs if program.steers else program.plan(facts, outputs)
+        specs = {spec.path: spec for spec in planned}
         spec = specs.get(step.path)
         decision = spec.retry.decide(error, step.attempt) if spec is not None else None
     if decision is None:
@@ -188,6 +180,7 @@ def next_attempt(step: StepResult, *, due_in_s: float = 0.0, status: StepStatus 
         definition_hash=step.definition_hash,
         config=step.config,
         connections=step.connections,
+        timeout_s=step.timeout_s,
         status=status,
         due_at=now + timedelta(seconds=due_in_s),
     )

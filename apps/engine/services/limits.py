@@ -20,6 +20,8 @@ class EngineLimits:
         progress_s: shortest time between two progress writes of a step.
         step_timeout_s: longest time of one step attempt.
         tenant_runs, flow_runs: runs that may be active (admitted) at once.
+        tenant_processes, flow_processes: the same for processes, which need little; a flow may set its own number.
+        inline_steps, inline_s: quick steps that one transaction takes, and how long it may work on them.
         tenant_queue: runs that may wait.
         connection_steps: steps that may use one connection at once.
         busy_retry_s: wait of a step or run that met a limit, unless a finishing one rings earlier.
@@ -37,6 +39,10 @@ class EngineLimits:
     step_timeout_s: float = 6 * 3600.0
     tenant_runs: int = 8
     flow_runs: int = 1
+    tenant_processes: int = 64
+    flow_processes: int = 64
+    inline_steps: int = 200
+    inline_s: float = 1.0
     tenant_queue: int = 500
     connection_steps: int = 8
     busy_retry_s: float = 2.0

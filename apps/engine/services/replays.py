@@ -88,7 +88,7 @@ def _pin(selection: ReplaySelection, origin: list[dict[str, Any]]) -> _Pinned:
     """The deployed version, whose mapping may have been repaired since; else what the last run of the flow used."""
     deployed = find_deployed_version(selection.flow_id, selection.environment_id)
     if deployed is not None:
-        return _Pinned(deployed.definition, deployed.id, deployed.number)
+        return _Pinned(deployed.load, deployed.id, deployed.number)
     last = _loads_of(selection).first()
     if last is None:
         raise ReplayNotPossible("The flow is neither deployed here nor was it ever run.", rows=len(origin))

@@ -30,9 +30,12 @@ from apps.engine.services.definitions import parse_definition
 from apps.engine.services.executing import next_attempt
 from apps.engine.services.journal import hint_run, write_lines
 from apps.engine.services.limits import engine_limits
-from apps.integrations.contracts import FlowDefinition
+from apps.engine.services.processes.scopes import check_input
+from apps.integrations.contracts import Definition, FlowDefinition, FlowRef
 from apps.integrations.exceptions import FlowArchived
+from apps.integrations.process_contracts import ProcessDefinition
 from apps.integrations.selectors import get_deployed_version, get_environment, get_flow, get_version
+from apps.integrations.shape import is_process
 
 RESUMABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
 CURSOR_MODES = (RunMode.INCREMENTAL,)
@@ -52,7 +55,8 @@ class StartRequest:
         parameters: small JSON object, kept with the run.
         idempotency_key: a repeated request with the same key gets the first one's run.
         trigger: what asked.
-        exclusive: refuse while another run of the flow is active in the environment.
+        exclusive: refuse while another run of the load is active in the environment; processes run side by side.
+        parent_id, parent_step: the run and step attempt that ask, if one does.
     """
 
     flow_id: UUID
@@ -64,6 +68,8 @@ class StartRequest:
     idempotency_key: str | None = None
     trigger: str = RunTrigger.MANUAL
     exclusive: bool = True
+    parent_id: UUID | None = None
+    parent_step: UUID | None = None
 
     @property
     def request_hash(self) -> str:
@@ -96,23 +102,33 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
         return known
     pinned = _pin(request)
     definition = pinned.definition
-    mode = request.mode or definition.load.mode
-    _check_mode(mode, definition, request)
+    parameters = dict(request.parameters)
+    if isinstance(definition, ProcessDefinition):
+        mode = str(RunMode.FULL)
+        _refuse_load_settings(request)
+        parameters = check_input(definition, parameters)
+    else:
+        mode = request.mode or definition.load.mode
+        _check_mode(mode, definition, request)
+    process = isinstance(definition, ProcessDefinition)
     run = Run(
         flow_id=request.flow_id,
         flow_version_id=pinned.version_id,
         environment_id=pinned.environment_id,
         flow_name=pinned.flow_name,
         version_number=pinned.number,
-        kind=RunKind.LOAD,
+        kind=RunKind.PROCESS if process else RunKind.LOAD,
         mode=mode,
         trigger=request.trigger,
         definition=definition.to_json(),
-        parameters=dict(request.parameters),
+        parameters=parameters,
         since=request.since or "",
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
-        exclusive=request.exclusive,
+        exclusive=request.exclusive and not process,
+        concurrency=definition.concurrency if isinstance(definition, ProcessDefinition) else None,
+        parent_id=request.parent_id,
+        parent_step=request.parent_step,
     )
     return launch_run(run, actor=actor)
 
@@ -135,7 +151,7 @@ def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
                 action="run.started",
                 target_type="run",
                 target_id=run.pk,
-                summary=summary or f"Started a run of {run.flow_name} ({run.mode}).",
+                summary=summary or _summary(run),
                 facts={"flow_id": str(run.flow_id), "version": run.version_number, "trigger": run.trigger},
             )
             run = lock_run(run.pk)
@@ -144,6 +160,12 @@ def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
     except IntegrityError as error:
         raise _explain(error, run) from error
     return run
+
+
+def _summary(run: Run) -> str:
+    if run.kind == RunKind.PROCESS:
+        return f"Started a run of {run.flow_name}."
+    return f"Started a run of {run.flow_name} ({run.mode})."
 
 
 def cancel_run(run_id: UUID, *, actor: Actor) -> Run:
@@ -189,8 +211,10 @@ def resume_run(run_id: UUID, *, actor: Actor) -> Run:
             if run.status not in RESUMABLE:
                 raise RunNotControllable(f"Only a failed or cancelled run can be resumed; this one is {run.status}.")
             released = run.cleaned_at is not None
+            again = set((run.error or {}).get("failed", ()))
             for step in StepResult.objects.filter(run=run, latest=True):
-                kept = step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED) and not released
+                handled = run.kind == RunKind.PROCESS and step.status == StepStatus.FAILED and step.path not in again
+                kept = handled or (step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED) and not released)
                 if kept or step.status == StepStatus.WAITING:
                     continue
                 if step.status == StepStatus.READY:
@@ -239,6 +263,7 @@ def retry_run(run_id: UUID, *, actor: Actor) -> Run:
         definition=old.definition,
         parameters=old.parameters,
         since=old.since,
+        concurrency=old.concurrency,
         exclusive=old.exclusive,
         retry_of_id=old.pk,
     )
@@ -249,7 +274,7 @@ def retry_run(run_id: UUID, *, actor: Actor) -> Run:
 class _Pinned:
     """What a request means now; the run keeps it from here on."""
 
-    definition: FlowDefinition
+    definition: Definition
     flow_name: str
     environment_id: UUID
     version_id: UUID | None
@@ -264,12 +289,22 @@ def _pin(request: StartRequest) -> _Pinned:
     if request.version == DRAFT:
         if environment.slug != DRAFT_ENVIRONMENT:
             raise DraftNotHere(field="version", value=request.version)
-        return _Pinned(parse_definition(flow.draft), flow.name, environment.id, None, None)
+        return _Pinned(_parse_draft(flow), flow.name, environment.id, None, None)
     if isinstance(request.version, int):
         version = get_version(request.flow_id, request.version)
     else:
         version = get_deployed_version(request.flow_id, request.environment)
     return _Pinned(version.definition, flow.name, environment.id, version.id, version.number)
+
+
+def _parse_draft(flow: FlowRef) -> Definition:
+    return ProcessDefinition.from_json(flow.draft) if is_process(flow.draft) else parse_definition(flow.draft)
+
+
+def _refuse_load_settings(request: StartRequest) -> None:
+    for name in ("mode", "since"):
+        if getattr(request, name):
+            raise ModeNotPossible(f"`{name}` applies to loads only.", field=name, value=getattr(request, name))
 
 
 def _find_repeat(request: StartRequest) -> Run | None:

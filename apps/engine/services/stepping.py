@@ -62,7 +62,8 @@ class RunningStep(StepContext):
         self.lost = False
         self._limits = engine_limits()
         self._reported_at = time.monotonic()
-        self._deadline = time.monotonic() + self._limits.step_timeout_s
+        self._timeout_s = step.timeout_s or self._limits.step_timeout_s
+        self._deadline = time.monotonic() + self._timeout_s
         self._lines: list[Line] = []
 
     # -- progress ------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ class RunningStep(StepContext):
         if self.lost:
             raise LeaseLost()
         if now > self._deadline:
-            raise StepTimeout(f"{self.name} took longer than {self._limits.step_timeout_s:,.0f} s.")
+            raise StepTimeout(f"{self.name} took longer than {self._timeout_s:,g} s.")
         if not force and now - self._reported_at < self._limits.progress_s:
             return
         self._reported_at = now

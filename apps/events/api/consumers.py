@@ -4,6 +4,10 @@ From the browser:   {"subscribe": ["runs", "run:<id>"]}   {"unsubscribe": [...]}
 From the server:    {"kind", "id", "seq", "facts"}        {"subscribed": [...], "refused": [{"topic", "code"}]}
                     {"unsubscribed": [...]}               {"pong": 1}
 
+The log itself, resumable (needs `event:view`); one stream a socket, null ends it:
+From the browser:   {"stream": {"after": <sequence or null>, "types": ["run.*"]}}
+From the server:    {"stream": {"cursor", "missing"}}     {"event": {CloudEvent}, "cursor"}     {"stream": null, "code"}
+
 A hint is never the truth. The medium below may lose one, so a page re-reads when it connects and when it is told.
 """
 
@@ -25,6 +29,7 @@ from apps.core.services.hints import group_name
 from apps.events.api.tenant_scope import CLOSE_FORBIDDEN, CLOSE_SIGNED_OUT
 from apps.events.contracts import LiveKind
 from apps.events.registries import find_live_kind, live_kinds
+from apps.events.services.event_stream import find_start, follow_events
 from apps.events.services.live_access import executor, find_session_actor
 from apps.events.services.live_limits import LiveLimits, SocketCounter, TokenBucket
 
@@ -36,6 +41,8 @@ CLOSE_TOO_LARGE = 1009
 CLOSE_TOO_MANY = 4429
 CLOSE_BROKEN = 1011
 MAX_PENDING = 500
+MAX_TYPES = 50
+STREAM_PERMISSION = "event:view"
 
 _open_sockets = SocketCounter()
 
@@ -54,6 +61,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.pending: dict[tuple[str, str | None], dict[str, Any]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.flushing = False
+        self.stream: asyncio.Task[None] | None = None
         self.counted = False
         self.bucket = TokenBucket(self.limits.messages, self.limits.messages_per_s)
         if not _open_sockets.enter((self.tenant.id, self.actor.id), self.limits.sockets):
@@ -99,6 +107,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await self._subscribe(_topics_of(message["subscribe"]))
             if "unsubscribe" in message:
                 await self._unsubscribe(_topics_of(message["unsubscribe"]))
+            if "stream" in message:
+                await self._restart_stream(message["stream"])
         except Exception as error:  # noqa: BLE001 - each channel layer has its own errors
             # The layer is away: without it the socket is of no use, the page polls and comes back.
             log.warning("live_layer_failed", tenant=self.tenant.slug, error=f"{type(error).__name__}: {error}")
@@ -148,6 +158,34 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if all(other != group for _, other in self.topics.values()):
             await self.channel_layer.group_discard(group, self.channel_name)
 
+    async def _restart_stream(self, wanted: Any) -> None:
+        if self.stream is not None:
+            self.stream.cancel()
+            self.stream = None
+        if wanted is None:
+            await self._send({"stream": None})
+            return
+        after = wanted.get("after") if isinstance(wanted, dict) else False
+        types = wanted.get("types", ["*"]) if isinstance(wanted, dict) else []
+        sound = after is None or (isinstance(after, int) and not isinstance(after, bool) and 0 <= after < 2**63)
+        if not sound or not isinstance(types, list) or not all(isinstance(one, str) for one in types[:MAX_TYPES]):
+            await self._send({"stream": None, "code": "events.stream_invalid"})
+        elif not self.actor.has(STREAM_PERMISSION):
+            await self._send({"stream": None, "code": "access.permission_denied"})
+        else:
+            self.stream = self._start(self._stream(after, types[:MAX_TYPES]))
+
+    async def _stream(self, after: int | None, types: list[str]) -> None:
+        position, missing = await find_start(self.tenant, after)
+        await self._send({"stream": {"cursor": position, "missing": missing}})
+        async for cursor, events in follow_events(self.tenant, after=position, types=types):
+            if not self.actor.has(STREAM_PERMISSION):
+                self.stream = None
+                await self._send({"stream": None, "code": "access.permission_denied"})
+                return
+            for event in events:
+                await self._send({"event": event.to_cloudevent(), "cursor": event.position or cursor})
+
     def _refusal_of(self, topic: str) -> str | None:
         name, _, object_id = topic.partition(":")
         kind = find_live_kind(name)
@@ -189,14 +227,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await self._leave(topic)
             if lost:
                 await self._send({"unsubscribed": lost})
-            if live_kinds.all() and not any(actor.has(kind.permission) for kind in live_kinds):
+            kinds = live_kinds.all()
+            if kinds and not any(actor.has(kind.permission) for kind in kinds) and not actor.has(STREAM_PERMISSION):
                 await self.close(code=CLOSE_FORBIDDEN)
                 return
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

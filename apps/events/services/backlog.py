@@ -38,6 +38,18 @@ def list_tenants_with_backlog() -> list[UUID]:
     return [row[0] for row in survey_tenants(question)]
 
 
+def list_tenants_with_due_deliveries() -> list[UUID]:
+    """Ids of served tenants with a delivery whose time has come."""
+
+    def question(tenant: Tenant) -> sql.Composable:
+        return sql.SQL(
+            "SELECT {id}::uuid WHERE EXISTS (SELECT 1 FROM {table}"
+            " WHERE status IN ('pending', 'delivering', 'failed') AND next_attempt_at <= clock_timestamp())"
+        ).format(id=sql.Literal(str(tenant.id)), table=sql.Identifier(tenant.schema_name, "events_delivery"))
+
+    return [row[0] for row in survey_tenants(question)]
+
+
 def measure_backlog() -> Backlog:
     """The backlog of all served tenants together; reads a few index entries and small tables per tenant."""
 

@@ -126,7 +126,12 @@ class _Visit:
             self.subscription.position, limit=self.limit, types=wanted_types(self.subscriber), up_to=head
         )
         blocked = self._blocked_keys({event.key for event in events})
-        for event in events:
+        if self.subscriber.in_batches and events and not blocked and self._attempt_batch(events):
+            self.subscription.position = events[-1].position or self.subscription.position
+            events_left: list[Event] = []
+        else:
+            events_left = events
+        for event in events_left:
             if self._is_over():
                 self.lagging = True
                 return
@@ -198,6 +203,23 @@ class _Visit:
             return error
         self.delivered += 1
         return None
+
+    def _attempt_batch(self, events: list[Event]) -> bool:
+        """Whether all were handled together; False leaves no trace, and each is attempted alone."""
+        try:
+            with transaction.atomic():
+                self.subscriber.handle_batch(self.tenant, [to_record(event) for event in events])
+        except InterfaceError:
+            raise
+        except (TransientError, OperationalError) as error:
+            if not connection.is_usable():
+                raise
+            raise _SubscriberAway(f"{type(error).__name__}: {error}") from error
+        except Exception as error:  # noqa: BLE001 - which of them is at fault shows when each is attempted alone
+            log.warning("event_batch_failed", subscriber=self.subscriber.name, error=f"{type(error).__name__}: {error}")
+            return False
+        self.delivered += len(events)
+        return True
 
     def _park(self, event: Event, error: Exception | None) -> None:
         """Put the event aside: with its failure, or without one behind an earlier event of its key."""

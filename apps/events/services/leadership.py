@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 from django.db import connections
+from psycopg import sql
 
 from apps.events.services.outbox import NOTIFY_CHANNEL
 
@@ -28,19 +29,7 @@ class RelaySession:
         Args:
             lease_s: seconds without a sign of life after which the server ends the session.
         """
-        parameters = {
-            name: value
-            for name, value in connections["default"].get_connection_params().items()
-            if name not in DJANGO_ONLY
-        }
-        self._connection: psycopg.Connection[Any] = psycopg.connect(
-            **parameters,
-            autocommit=True,
-            connect_timeout=5,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-        )
+        self._connection = _connect()
         self._connection.execute("SELECT set_config('idle_session_timeout', %s, false)", [f"{int(lease_s * 1000)}ms"])
 
     def claim(self) -> bool:
@@ -76,3 +65,41 @@ class RelaySession:
     def close(self) -> None:
         """Give the leadership up."""
         self._connection.close()
+
+
+def open_listener(channel: str) -> psycopg.Connection[Any]:
+    """A connection of its own that listens to a channel; use as a context manager.
+
+    Raises:
+        psycopg.OperationalError: the server is away.
+    """
+    found = _connect()
+    found.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+    return found
+
+
+async def open_async_session() -> psycopg.AsyncConnection[Any]:
+    """A connection for the running event loop, in autocommit and in the public scope of the login role.
+
+    Raises:
+        psycopg.OperationalError: the server is away.
+    """
+    return await psycopg.AsyncConnection.connect(**_parameters(), **_OPTIONS)
+
+
+def _connect() -> psycopg.Connection[Any]:
+    return psycopg.connect(**_parameters(), **_OPTIONS)
+
+
+def _parameters() -> dict[str, Any]:
+    given = connections["default"].get_connection_params()
+    return {name: value for name, value in given.items() if name not in DJANGO_ONLY}
+
+
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}

@@ -46,18 +46,24 @@ def publish_event(type_: str, *, subject: str, data: Any, key: str | None = None
         EventTypeUnknown: no app registered the type.
         EventInvalid: data do not fit the type, or are too large.
     """
-    tenant = require_tenant()
+    require_tenant()
     event_type = get_event_type(type_)
     text = json.dumps(to_payload(event_type, data), ensure_ascii=False, allow_nan=False)
     key = subject if key is None else key
-    _check_size(event_type.type, text, subject, key)
+    check_size(event_type.type, text, subject, key)
+    return append_event(event_type.type, text, subject=subject, key=key)
+
+
+def append_event(type_: str, text: str, *, subject: str, key: str) -> UUID:
+    """Append an event whose data were checked already, as JSON text. Everybody else calls `publish_event`."""
+    tenant = require_tenant()
     event_id = uuid7()
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT,
             [
                 event_id,
-                event_type.type,
+                type_,
                 build_source(tenant.id),
                 subject,
                 now(),
@@ -75,7 +81,12 @@ def build_source(tenant_id: UUID) -> str:
     return f"urn:analytics-portal:tenant:{tenant_id}"
 
 
-def _check_size(type_: str, text: str, subject: str, key: str) -> None:
+def check_size(type_: str, text: str, subject: str, key: str) -> None:
+    """Refuse data that are too large, and a subject or key that is empty or too long.
+
+    Raises:
+        EventInvalid: says which.
+    """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_DATA_BYTES:
         raise EventInvalid(
             f"The data of {type_} are larger than {MAX_DATA_BYTES} bytes.",

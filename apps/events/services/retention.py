@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import structlog
 from django.db import transaction
+from django.db.models import Min
 
 from apps.core.clock import now
-from apps.events.models import Event, ParkedEvent, StreamHead, Subscription
+from apps.events.choices import OPEN_DELIVERIES
+from apps.events.models import Delivery, Event, InboundMessage, ParkedEvent, Publication, StreamHead, Subscription
 from apps.events.registries import subscribers
 from apps.events.services.delivery import settle_offset
 
@@ -20,8 +22,8 @@ BATCH_EVENTS = 2000
 def purge_events(*, older_than: timedelta) -> int:
     """Delete the current tenant's events that are older, in batches; repeatable and safe to kill.
 
-    An event stays while a registered subscriber has still to pass it, or while it or an earlier one is parked: the log
-    stays one piece without holes.
+    An event stays while a registered subscriber has still to pass it, or while it or an earlier one is parked or on
+    its way to a subscription: the log stays one piece without holes.
 
     Returns:
         How many events were deleted.
@@ -35,7 +37,14 @@ def purge_events(*, older_than: timedelta) -> int:
     first_parked = ParkedEvent.objects.order_by("position").values_list("position", flat=True).first()
     if first_parked is not None:
         limit = min(limit, first_parked - 1)
+    # An event that is still to be delivered stays, whatever its age; finished deliveries go with their events.
+    opened = Delivery.objects.filter(status__in=OPEN_DELIVERIES).aggregate(first=Min("event__position"))["first"]
+    if opened is not None:
+        limit = min(limit, opened - 1)
     cutoff = now() - older_than
+    # Their ids are what duplicates are known by, so they stay as long as the log.
+    InboundMessage.objects.filter(received_at__lt=cutoff).delete()
+    Publication.objects.filter(created_at__lt=cutoff).delete()
     removed = 0
     while batch := _purge_batch(limit, cutoff):
         removed += batch

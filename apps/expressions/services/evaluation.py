@@ -76,6 +76,47 @@ def evaluate(
     return value
 
 
+def evaluate_many(
+    named: Sequence[tuple[str, str]],
+    context: Mapping[str, Any],
+    schema: Schema | None = None,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> dict[str, Any]:
+    """The values of several expressions for one JSON context, in one statement.
+
+    Args:
+        named: (name, expression) pairs.
+        context, schema, timeout_s: as for `evaluate`.
+
+    Raises:
+        ExpressionInvalid, EvaluationFailed, EvaluationTimeout, EvaluationMemory: as for `evaluate`.
+    """
+    if not named:
+        return {}
+    known = schema or infer_schema(context)
+    program = _program(tuple(named), known)
+    fields = [field for field in known if field.name in program.columns]
+    try:
+        parameters = to_parameters(context, fields)
+    except InputProblem as problem:
+        raise EvaluationFailed(str(problem), field=problem.column, row_code=RowCode.INPUT) from None
+    source = _from_parameters(fields)
+    if program.has_instants:
+        table = _run(program, source, timeout_s, parameters)
+        found = [column[0] for column in map(_python, table.columns)]
+    else:
+        sql = f"WITH _context AS ({source}) {program.select}"
+        found = list(thread_sandbox().rows(sql, timeout_s, parameters)[0])
+    values: dict[str, Any] = {}
+    for index, (name, _) in enumerate(named):
+        value, code = found[2 * index : 2 * index + 2]
+        if code is not None:
+            raise EvaluationFailed(f"{name}: the value {ROW_TEXT[code]}.", field=name, row_code=code)
+        values[name] = value
+    return values
+
+
 def evaluate_rows(
     expressions: Sequence[Named | tuple[str, str]],
     rows: Sequence[Mapping[str, Any]],

@@ -24,7 +24,7 @@ from apps.integrations.services.flows import archive_flow, create_flow, restore_
 from apps.integrations.services.preview import preview_mapping
 from apps.integrations.services.suggestions import suggest_mapping
 from apps.integrations.services.validation import design_binding, validate_definition
-from apps.integrations.shape import flow_schema
+from apps.integrations.shape import flow_schema, process_schema
 
 
 def flow_response(flow: Flow, code: int = status.HTTP_200_OK) -> Response:
@@ -193,3 +193,12 @@ class FlowSchemaView(APIView):
     def get(self, request: Request) -> Response:
         """JSON Schema (draft 2020-12) of `flow/1`."""
         return Response(flow_schema(), content_type="application/schema+json")
+
+
+class ProcessSchemaView(APIView):
+    """The shape of a process."""
+
+    @extend_schema(operation_id="schema_process_1", responses={(200, "application/schema+json"): dict})
+    def get(self, request: Request) -> Response:
+        """JSON Schema (draft 2020-12) of `process/1`."""
+        return Response(process_schema(), content_type="application/schema+json")

@@ -7,10 +7,11 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from apps.integrations.contracts import FlowDefinition
+from apps.integrations.contracts import Definition
+from apps.integrations.process_contracts import ProcessDefinition
 
 
-def behaviour_of(definition: FlowDefinition) -> dict[str, Any]:
+def behaviour_of(definition: Definition) -> dict[str, Any]:
     """The definition in canonical form, without what only people read.
 
     Left out: names, notes and positions of nodes, descriptions of fields. Order of nodes and edges does not count;
@@ -18,6 +19,11 @@ def behaviour_of(definition: FlowDefinition) -> dict[str, Any]:
     equal are written equally.
     """
     data = definition.to_json()
+    if isinstance(definition, ProcessDefinition):
+        _strip_steps(data["steps"])
+        for field in data["input"] or ():
+            del field["description"]
+        return data
     for node in data["nodes"]:
         for name in ("name", "notes", "position"):
             del node[name]
@@ -33,7 +39,20 @@ def behaviour_of(definition: FlowDefinition) -> dict[str, Any]:
     return data
 
 
-def content_hash(definition: FlowDefinition) -> str:
+def _strip_steps(value: Any) -> None:
+    """Names and notes of steps, wherever a list of steps stands."""
+    for step in value:
+        del step["name"], step["notes"]
+        _strip_steps(step["error_steps"])
+        config = step["config"]
+        for body in (*config.get("cases", ()), *config.get("branches", ())):
+            if "steps" in body:
+                _strip_steps(body["steps"])
+        _strip_steps(config.get("default", ()) if step["kind"] == "branch" else ())
+        _strip_steps(config.get("steps", ()) if step["kind"] in ("foreach", "while") else ())
+
+
+def content_hash(definition: Definition) -> str:
     """SHA-256 (hex) of the canonical JSON (sorted keys, no spaces, UTF-8) of `behaviour_of`."""
     text = json.dumps(behaviour_of(definition), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -38,7 +38,7 @@ from apps.integrations.exceptions import (
 )
 from apps.integrations.models import Flow
 from apps.integrations.services.validation import validate_definition
-from apps.integrations.shape import find_shape_problems
+from apps.integrations.shape import PROCESS_SCHEMA_ID, find_shape_problems, is_process
 from apps.tenancy.services.context import require_tenant
 
 DRAFT_MAX_BYTES = 1024 * 1024
@@ -69,6 +69,11 @@ def build_starter() -> dict[str, Any]:
     }
 
 
+def build_process_starter() -> dict[str, Any]:
+    """A process with nothing to do yet."""
+    return {"schema": PROCESS_SCHEMA_ID, "kind": "process", "steps": []}
+
+
 @transaction.atomic
 def create_flow(
     name: str,
@@ -84,15 +89,19 @@ def create_flow(
         name: shown to people; its short name is derived from it and made unique.
         actor: needs `flow:edit`.
         description: for people.
-        kind: `load`.
-        definition: first draft; `build_starter()` when absent. It may be incomplete.
+        kind: `load` or `process`; a definition that is given decides.
+        definition: first draft; an empty one of the kind when absent. It may be incomplete.
 
     Raises:
         NameInvalid: the name is empty or too long.
         DefinitionInvalid: the draft has settings that do not exist, or is too large.
     """
     check_permission(actor, "flow:edit")
-    draft = dict(definition) if definition is not None else build_starter()
+    if definition is not None:
+        draft = dict(definition)
+        kind = FlowKind.PROCESS if is_process(draft) else FlowKind.LOAD
+    else:
+        draft = build_process_starter() if kind == FlowKind.PROCESS else build_starter()
     _ensure_savable(draft)
     flow = Flow(
         name=_clean_name(name),
@@ -182,6 +191,10 @@ def update_draft(flow_id: UUID, definition: Mapping[str, Any], *, expected_revis
     errors = _count_errors(draft)
     with transaction.atomic():
         flow = _lock(flow_id)
+        if is_process(draft) != (flow.kind == FlowKind.PROCESS):
+            raise DefinitionInvalid(
+                f"{flow.name} is a {flow.kind}; its draft cannot become another kind.", field="draft.schema"
+            )
         if flow.draft_revision != expected_revision:
             raise conflict_of(flow)
         if flow.draft == draft and flow.draft_problems_count == errors:

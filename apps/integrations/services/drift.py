@@ -42,7 +42,7 @@ def report_drift(flow_id: UUID, *, environment: str, actor: Actor) -> FlowDrift:
     flow = get_flow(flow_id)
     place = get_environment(environment)
     deployed = find_deployed_version(flow_id, place.id)
-    definition = deployed.definition if deployed is not None else FlowDefinition.from_json(flow.draft)
+    definition = deployed.load if deployed is not None else FlowDefinition.from_json(flow.draft)
     connection_id = resolve_binding(place.id, definition.source.connection)
     described = describe_entity(connection_id, definition.source.entity, live=True)
     if described.entity is None or described.fault is not None:

@@ -17,7 +17,7 @@ from apps.audit.services.entries import record_audit
 from apps.connectors.selectors import list_connections_by_id
 from apps.core.exceptions import Problem
 from apps.core.services.hints import send_hint
-from apps.integrations.contracts import FlowDefinition
+from apps.integrations.contracts import Definition
 from apps.integrations.exceptions import BindingInvalid, EnvironmentNotFound, NameInvalid, VariableInvalid
 from apps.integrations.models import ConnectionBinding, Environment, Variable
 from apps.tenancy.services.context import require_tenant
@@ -176,7 +176,7 @@ def replace_variables(slug: str, variables: Sequence[VariableInput], *, actor: A
 
 @sensitive_variables()
 def resolve_variables(
-    environment_id: UUID, definition: FlowDefinition, *, purpose: str = "run.start", mask_secrets: bool = False
+    environment_id: UUID, definition: Definition, *, purpose: str = "run.start", mask_secrets: bool = False
 ) -> dict[str, str]:
     """Values of the variables that a definition declares, in one environment.
 

@@ -14,7 +14,7 @@ from apps.audit.services.entries import record_audit
 from apps.core.clock import now
 from apps.core.services.hints import send_hint
 from apps.events.services.outbox import publish_event
-from apps.integrations.contracts import DefinitionCheck, FlowDefinition
+from apps.integrations.contracts import Definition, DefinitionCheck, FlowDefinition, read_definition
 from apps.integrations.events import FLOW_PUBLISHED, FlowPublished
 from apps.integrations.exceptions import DefinitionInvalid, FlowArchived, FlowNotFound
 from apps.integrations.models import Flow, FlowVersion
@@ -92,13 +92,15 @@ def publish_flow(flow_id: UUID, *, actor: Actor, note: str = "") -> PublishResul
         raise DefinitionInvalid(
             f"The draft cannot be published: {first.message}", field=first.path, problems=list(check.problems)
         )
-    definition = _with_contract(FlowDefinition.from_json(flow.draft), check)
+    definition = read_definition(flow.draft)
+    if isinstance(definition, FlowDefinition):
+        definition = _with_contract(definition, check)
     return _store(flow_id, revision, definition, check, actor=actor, note=note)
 
 
 @transaction.atomic
 def _store(
-    flow_id: UUID, revision: int, definition: FlowDefinition, check: DefinitionCheck, *, actor: Actor, note: str
+    flow_id: UUID, revision: int, definition: Definition, check: DefinitionCheck, *, actor: Actor, note: str
 ) -> PublishResult:
     flow = Flow.objects.select_for_update().get(pk=flow_id)
     if flow.draft_revision != revision:
@@ -122,13 +124,14 @@ def _store(
         published_by_name=actor.name,
         published_at=now(),
     )
-    record_lineage(
-        flow_id=flow.pk,
-        flow_version_id=version.pk,
-        source=(definition.source.connection, definition.source.entity),
-        target=(definition.target.connection, definition.target.entity),
-        columns=_lineage_of(definition, check),
-    )
+    if isinstance(definition, FlowDefinition):
+        record_lineage(
+            flow_id=flow.pk,
+            flow_version_id=version.pk,
+            source=(definition.source.connection, definition.source.entity),
+            target=(definition.target.connection, definition.target.entity),
+            columns=_lineage_of(definition, check),
+        )
     record_audit(
         actor=actor,
         action="flow.published",

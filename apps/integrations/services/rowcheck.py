@@ -56,9 +56,9 @@ def find_current_definition(flow_id: UUID, flow_version_id: UUID | None, environ
     flow = get_flow(flow_id)
     deployed = find_deployed_version(flow_id, environment_id)
     if deployed is not None:
-        return deployed.definition
+        return deployed.load
     if flow_version_id is not None:
-        return get_version_by_id(flow_version_id).definition
+        return get_version_by_id(flow_version_id).load
     return FlowDefinition.from_json(flow.draft)
 
 

@@ -12,8 +12,10 @@ from apps.core.exceptions import Problem
 from apps.expressions.contracts import Schema
 from apps.integrations.contracts import DefinitionCheck, FlowDefinition
 from apps.integrations.exceptions import EnvironmentNotFound
+from apps.integrations.process_contracts import ProcessDefinition
 from apps.integrations.selectors import find_binding, get_environment, resolve_binding
 from apps.integrations.services.expressions import check_expressions
+from apps.integrations.services.processes import find_process_problems
 from apps.integrations.services.sources import (
     Described,
     describe_entity,
@@ -23,7 +25,7 @@ from apps.integrations.services.sources import (
 )
 from apps.integrations.services.structure import find_graph_problems, find_rule_problems
 from apps.integrations.services.systems import find_cursor_problems, find_system_problems, find_target_problems
-from apps.integrations.shape import find_shape_problems, path_text
+from apps.integrations.shape import find_shape_problems, is_process, path_text
 from apps.quality.contracts import ContractField
 from apps.quality.services.drift import compare_schema
 
@@ -58,6 +60,12 @@ def validate_definition(
     shape = find_shape_problems(dict(definition))
     if shape:
         return DefinitionCheck(problems=tuple(shape), fields=(), source_known="unknown")
+    if is_process(definition):
+        return DefinitionCheck(
+            problems=tuple(_in_order(find_process_problems(ProcessDefinition.from_json(definition), environment))),
+            fields=(),
+            source_known="unknown",
+        )
     parsed = FlowDefinition.from_json(definition)
     graph = find_graph_problems(parsed)
     if graph:

@@ -42,7 +42,13 @@ class ResponseTooLarge(TerminalError):
 
 @dataclass(frozen=True, slots=True)
 class EgressLimits:
-    """Caps of one session. `max_bytes` counts the body after decompression."""
+    """Caps of one session.
+
+    Attributes:
+        max_bytes: of the body after decompression.
+        max_redirects: hops that are followed; with 0 a redirect is the answer, and nothing is followed.
+        truncate: whether a longer body is cut at `max_bytes` instead of refused, for callers that need its beginning.
+    """
 
     total_s: float = 60.0
     connect_s: float = 10.0
@@ -50,6 +56,7 @@ class EgressLimits:
     max_bytes: int = 64 * 1024**2
     max_redirects: int = 3
     max_connections: int = 16
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +211,8 @@ class EgressSession:
             async with self._session.request(
                 method, target.url, headers=headers, params=params, data=body, allow_redirects=False
             ) as response:
-                location = response.headers.get("Location") if response.status in REDIRECTS else None
+                follows = response.status in REDIRECTS and self.limits.max_redirects > 0
+                location = response.headers.get("Location") if follows else None
                 content = b"" if location is not None else await self._read(response)
                 return EgressResponse(response.status, response.headers, str(response.url), content), location
         except _Refused as refused:
@@ -233,6 +241,9 @@ class EgressSession:
                     piece = inflater.decompress(pending, limit - size + 1)
                     pending = inflater.unconsumed_tail
                 size += len(piece)
+                if size > limit and self.limits.truncate:
+                    parts.append(piece[: limit - size])
+                    return b"".join(parts)
                 if size > limit:
                     raise ResponseTooLarge(
                         f"The answer of {response.url.host} is larger than {limit // 1024**2} MB.", limit_bytes=limit

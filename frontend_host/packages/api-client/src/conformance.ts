@@ -15,6 +15,9 @@ type Fits<Server, Page> =
     ? true
     : { missing: Exclude<keyof Page, keyof Server> };
 
+/** True when both name the same values. */
+type Same<Server, Page> = [Server, Page] extends [Page, Server] ? true : { server: Server; page: Page };
+
 export const conforms: {
   connection: Fits<Documented["Connection"], T.Connection>;
   connector: Fits<Documented["Connector"], Omit<T.Connector, "authentication">>;
@@ -31,6 +34,9 @@ export const conforms: {
   overview: Fits<Documented["Overview"], T.Overview>;
   recentRun: Fits<Documented["RecentRun"], T.RecentRun>;
   failingConnection: Fits<Documented["FailingConnection"], T.FailingConnection>;
+  runStatus: Same<Documented["RunStatusEnum"], T.RunStatus>;
+  runKind: Same<Documented["RunKindEnum"], T.Run["kind"]>;
+  stepStatus: Same<Documented["StepStatusEnum"], T.StepStatus>;
   stage: Fits<Documented["Stage"], T.Stage>;
   control: Fits<Documented["Control"], T.Control>;
   preview: Fits<Documented["Preview"], T.Preview>;
@@ -51,6 +57,9 @@ export const conforms: {
   overview: true,
   recentRun: true,
   failingConnection: true,
+  runStatus: true,
+  runKind: true,
+  stepStatus: true,
   stage: true,
   control: true,
   preview: true,

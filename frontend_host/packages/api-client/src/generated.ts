@@ -59,6 +59,41 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/calendars": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Calendars, newest first. */
+        readonly get: operations["calendar_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/calendars/{slug}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The calendar. */
+        readonly get: operations["calendar_get"];
+        /** @description Make or replace the calendar; waits that began keep the moment that was computed for them. */
+        readonly put: operations["calendar_save"];
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/connections": {
         readonly parameters: {
             readonly query?: never;
@@ -304,6 +339,301 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/event-contracts": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The organisation's own types of events, newest first. */
+        readonly get: operations["event_contract_list"];
+        readonly put?: never;
+        /** @description Define a type with its first version. */
+        readonly post: operations["event_contract_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-contracts/{contract_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The type with its latest schema. */
+        readonly get: operations["event_contract_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change the description or what later versions must keep. */
+        readonly patch: operations["event_contract_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-contracts/{contract_id}/check": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description What this schema would break, and who consumes the type; changes nothing. */
+        readonly post: operations["event_contract_check"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-contracts/{contract_id}/versions": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Versions, newest first. */
+        readonly get: operations["event_contract_version_list"];
+        readonly put?: never;
+        /** @description Publish the next version; a breaking one is refused with its consumers' names, unless it is accepted. */
+        readonly post: operations["event_contract_version_publish"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-deliveries": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Deliveries, newest first. */
+        readonly get: operations["event_delivery_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-deliveries/{delivery_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The delivery with its event and every attempt. */
+        readonly get: operations["event_delivery_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-deliveries/{delivery_id}/redeliver": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Send a delivery again, whatever became of it. */
+        readonly post: operations["event_delivery_redeliver"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Subscriptions with the health of their targets, newest first. */
+        readonly get: operations["event_subscription_list"];
+        readonly put?: never;
+        /** @description Deliver what happens from now on; the answer holds the signing secret, this once. */
+        readonly post: operations["event_subscription_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The subscription with the health of its target. */
+        readonly get: operations["event_subscription_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        /** @description Archive: nothing more is collected or sent, the secrets are deleted. */
+        readonly delete: operations["event_subscription_archive"];
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change what is named; the rest stays. */
+        readonly patch: operations["event_subscription_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/discard": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Give dead letters up, at most 1,000 a call; what waited behind them goes on. */
+        readonly post: operations["event_subscription_discard"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/pause": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Send nothing for now; deliveries go on being collected. */
+        readonly post: operations["event_subscription_pause"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/redrive": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Make dead letters due again, at most 1,000 a call. */
+        readonly post: operations["event_subscription_redrive"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/replay": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Deliver the previewed range again, behind what is under way. */
+        readonly post: operations["event_subscription_replay"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/replay-preview": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Count and sample what a replay of the range would deliver; changes nothing. */
+        readonly post: operations["event_subscription_replay_preview"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Send again, also after it was disabled. */
+        readonly post: operations["event_subscription_resume"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/rotate-secret": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Sign with a new secret; the old one signs too until the overlap ends. */
+        readonly post: operations["event_subscription_rotate_secret"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/event-subscriptions/{subscription_id}/test": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Send a test event to this subscription only; its delivery says what came of it. */
+        readonly post: operations["event_subscription_test"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/event-types": {
         readonly parameters: {
             readonly query?: never;
@@ -336,6 +666,50 @@ export interface paths {
          * @description One page of events.
          */
         readonly get: operations["events_list"];
+        readonly put?: never;
+        /**
+         * Publish an event of your own type
+         * @description Publish an event of a type defined under event contracts; the same id again changes nothing (200).
+         */
+        readonly post: operations["events_publish"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/events/{event_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * One event
+         * @description The event with its data.
+         */
+        readonly get: operations["events_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/events/stream": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Event log as server-sent events
+         * @description `id:` is the cursor, `event:` the type, `data:` the CloudEvent. `gap` says that retention removed events.
+         */
+        readonly get: operations["events_stream"];
         readonly put?: never;
         readonly post?: never;
         readonly delete?: never;
@@ -1106,6 +1480,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/runs/{run_id}/steps/{step_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The attempt with its output; that may hold rows, so seeing it needs `connection:use`, too. */
+        readonly get: operations["runs_steps_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/schemas/flow-1.json": {
         readonly parameters: {
             readonly query?: never;
@@ -1115,6 +1506,23 @@ export interface paths {
         };
         /** @description JSON Schema (draft 2020-12) of `flow/1`. */
         readonly get: operations["schema_flow_1"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/schemas/process-1.json": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description JSON Schema (draft 2020-12) of `process/1`. */
+        readonly get: operations["schema_process_1"];
         readonly put?: never;
         readonly post?: never;
         readonly delete?: never;
@@ -1168,6 +1576,94 @@ export interface paths {
         readonly put?: never;
         /** @description Sign out elsewhere. */
         readonly post: operations["sessions_end_others"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/webhook-endpoints": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Endpoints, newest first. */
+        readonly get: operations["webhook_endpoint_list"];
+        readonly put?: never;
+        /** @description Take webhooks at a new address; a secret that is made here is in the answer, this once. */
+        readonly post: operations["webhook_endpoint_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/webhook-endpoints/{endpoint_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The endpoint and when it last took and refused something. */
+        readonly get: operations["webhook_endpoint_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        /** @description Archive: the address is unknown from now on. */
+        readonly delete: operations["webhook_endpoint_archive"];
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change what is named; it counts within seconds. */
+        readonly patch: operations["webhook_endpoint_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/webhook-endpoints/{endpoint_id}/rotate-secret": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Take a new secret; the old one counts until the overlap ends. */
+        readonly post: operations["webhook_endpoint_rotate_secret"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/webhook-messages": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Webhooks that were taken, newest first; without their bodies. */
+        readonly get: operations["webhook_message_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/webhook-messages/{message_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The webhook with its body. */
+        readonly get: operations["webhook_message_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -1230,6 +1726,18 @@ export interface components {
          * @enum {string}
          */
         readonly ApiKeyStatusEnum: "active" | "revoked" | "expired";
+        /** @description One attempt. */
+        readonly AttemptOutput: {
+            readonly number: number;
+            /** Format: date-time */
+            readonly started_at: string;
+            readonly duration_ms: number;
+            readonly ok: boolean;
+            readonly response_status: number | null;
+            readonly error: string;
+            /** @description Beginning of the answer. */
+            readonly excerpt: string;
+        };
         /** @description One entry; `hash` lets the reader compare it with an anchor. */
         readonly AuditEntryOutput: {
             /** Format: uuid */
@@ -1265,12 +1773,43 @@ export interface components {
             readonly source: string | null;
             readonly target: string | null;
         };
+        /**
+         * @description * `backward` - backward
+         *     * `forward` - forward
+         * @enum {string}
+         */
+        readonly BreaksEnum: "backward" | "forward";
         /** @description One rule that a row breaks. */
         readonly BrokenRule: {
             readonly rule: string;
             readonly field: string | null;
             readonly code: string;
             readonly message: string;
+        };
+        /** @description A calendar. */
+        readonly Calendar: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly slug: string;
+            readonly name: string;
+            readonly zone: string;
+            readonly rest_days: readonly number[];
+            readonly holidays: readonly string[];
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description What a calendar is made of. */
+        readonly CalendarInputRequest: {
+            readonly name: string;
+            readonly zone: string;
+            /**
+             * @default [
+             *       6,
+             *       7
+             *     ]
+             */
+            readonly rest_days: readonly number[];
+            readonly holidays?: readonly string[];
         };
         /** @description Findings about a definition. */
         readonly Check: {
@@ -1425,6 +1964,79 @@ export interface components {
         readonly ConnectorList: {
             readonly results: readonly components["schemas"]["Connector"][];
         };
+        /** @description Who gets events of the type. */
+        readonly ConsumerOutput: {
+            readonly kind: components["schemas"]["ConsumerOutputKindEnum"];
+            /** Format: uuid */
+            readonly id: string | null;
+            readonly name: string;
+            /** @description Changed fields that its expressions name. */
+            readonly reads: readonly string[];
+        };
+        /**
+         * @description * `subscription` - subscription
+         *     * `subscriber` - subscriber
+         * @enum {string}
+         */
+        readonly ConsumerOutputKindEnum: "subscription" | "subscriber";
+        /** @description What changes; the rest stays. */
+        readonly ContractChangeInputRequest: {
+            readonly description?: string;
+            readonly compatibility?: components["schemas"]["EventCompatibilityEnum"];
+        };
+        /** @description What a new schema would mean. */
+        readonly ContractCheckOutput: {
+            readonly compatible: boolean;
+            readonly mode: components["schemas"]["EventCompatibilityEnum"];
+            readonly changes: readonly components["schemas"]["SchemaChangeOutput"][];
+            readonly consumers: readonly components["schemas"]["ConsumerOutput"][];
+        };
+        /** @description A new type. */
+        readonly ContractInputRequest: {
+            readonly schema: {
+                readonly [key: string]: unknown;
+            };
+            readonly type: string;
+            /** @default  */
+            readonly description: string;
+            /** @default full */
+            readonly compatibility: components["schemas"]["EventCompatibilityEnum"];
+            /** @default  */
+            readonly note: string;
+        };
+        /** @description A defined type with its latest schema. */
+        readonly ContractOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly type: string;
+            readonly description: string;
+            readonly compatibility: components["schemas"]["EventCompatibilityEnum"];
+            readonly version: number;
+            readonly schema: unknown;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description The next version. */
+        readonly ContractVersionInputRequest: {
+            readonly schema: {
+                readonly [key: string]: unknown;
+            };
+            /** @default  */
+            readonly note: string;
+            /** @default false */
+            readonly accept_breaking: boolean;
+        };
+        /** @description One version. */
+        readonly ContractVersionOutput: {
+            readonly number: number;
+            readonly schema: unknown;
+            readonly note: string;
+            readonly published_by: string;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
         /** @description One control total; amounts are decimal text. */
         readonly Control: {
             readonly name: string;
@@ -1444,6 +2056,10 @@ export interface components {
             /** @default  */
             readonly note: string;
         };
+        /** @description How many. */
+        readonly CountOutput: {
+            readonly count: number;
+        };
         /** @description Null where the caller may not see that part. */
         readonly Counts: {
             readonly flows: number | null;
@@ -1452,6 +2068,15 @@ export interface components {
             readonly failed_24h: number | null;
             readonly running: number | null;
             readonly quarantine_open: number | null;
+        };
+        /** @description Which dead letters are given up, and why. */
+        readonly DeadLetterDiscardInputRequest: {
+            readonly ids?: readonly string[];
+            readonly reason: string;
+        };
+        /** @description Which dead letters; all when absent. */
+        readonly DeadLetterInputRequest: {
+            readonly ids?: readonly string[];
         };
         /** @description A definition to check; the draft when absent. */
         readonly DefinitionInputRequest: {
@@ -1468,6 +2093,72 @@ export interface components {
             readonly start?: number;
             readonly end?: number;
             readonly hint?: string;
+        };
+        /** @description A delivery with its event and its attempts, the latest first. */
+        readonly DeliveryDetailOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly subscription: string;
+            readonly subscription_name: string;
+            /** Format: uuid */
+            readonly event: string;
+            readonly event_type: string;
+            readonly event_subject: string;
+            /** Format: uuid */
+            readonly replay: string | null;
+            /** @description Empty: in no order. */
+            readonly lane: string;
+            readonly status: components["schemas"]["EventDeliveryStatusEnum"];
+            /** @description Also the fencing token of the attempt under way. */
+            readonly attempts: number;
+            /** @description Failed attempts of this round of the schedule. */
+            readonly failures: number;
+            /**
+             * Format: date-time
+             * @description Database time. Empty: waits behind another. While delivering: end of the lease.
+             */
+            readonly next_attempt_at: string | null;
+            readonly response_status: number | null;
+            readonly error: string;
+            /** Format: date-time */
+            readonly delivered_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            readonly cloudevent: components["schemas"]["CloudEventOutput"];
+            readonly attempt_log: readonly components["schemas"]["AttemptOutput"][];
+        };
+        /** @description One event on its way to one subscription. */
+        readonly DeliveryOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly subscription: string;
+            readonly subscription_name: string;
+            /** Format: uuid */
+            readonly event: string;
+            readonly event_type: string;
+            readonly event_subject: string;
+            /** Format: uuid */
+            readonly replay: string | null;
+            /** @description Empty: in no order. */
+            readonly lane: string;
+            readonly status: components["schemas"]["EventDeliveryStatusEnum"];
+            /** @description Also the fencing token of the attempt under way. */
+            readonly attempts: number;
+            /** @description Failed attempts of this round of the schedule. */
+            readonly failures: number;
+            /**
+             * Format: date-time
+             * @description Database time. Empty: waits behind another. While delivering: end of the lease.
+             */
+            readonly next_attempt_at: string | null;
+            readonly response_status: number | null;
+            readonly error: string;
+            /** Format: date-time */
+            readonly delivered_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
         };
         /** @description Which version becomes active where. */
         readonly DeployInputRequest: {
@@ -1563,6 +2254,84 @@ export interface components {
         readonly EndedSessions: {
             readonly ended: number;
         };
+        /** @description What changes; the rest stays. */
+        readonly EndpointChangeInputRequest: {
+            readonly name?: string;
+            readonly event_type?: string;
+            readonly config?: {
+                readonly [key: string]: string;
+            };
+            readonly tolerance_s?: number;
+            readonly max_bytes?: number;
+            readonly status?: components["schemas"]["WebhookEndpointStateEnum"];
+        };
+        /** @description A new endpoint. */
+        readonly EndpointInputRequest: {
+            readonly name: string;
+            readonly scheme: components["schemas"]["SchemeEnum"];
+            /** @default com.analytics-portal.webhook.received.v1 */
+            readonly event_type: string;
+            readonly config?: {
+                readonly [key: string]: string;
+            };
+            readonly secret?: string;
+            /** @default 300 */
+            readonly tolerance_s: number;
+            /** @default 262144 */
+            readonly max_bytes: number;
+        };
+        /** @description An address at which webhooks are taken. */
+        readonly EndpointOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            /** @description Address on the tenant's host. */
+            readonly path: string;
+            readonly scheme: components["schemas"]["SchemeEnum"];
+            readonly config: unknown;
+            readonly event_type: string;
+            readonly tolerance_s: number;
+            readonly max_bytes: number;
+            readonly status: components["schemas"]["WebhookEndpointStatusEnum"];
+            readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
+            /** Format: date-time */
+            readonly last_received_at: string | null;
+            readonly rejected: number;
+            /** Format: date-time */
+            readonly last_rejected_at: string | null;
+            readonly last_rejection: string;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description An endpoint with the secret that was made for it, in the one answer that ever holds it. */
+        readonly EndpointWithSecretOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            /** @description Address on the tenant's host. */
+            readonly path: string;
+            readonly scheme: components["schemas"]["SchemeEnum"];
+            readonly config: unknown;
+            readonly event_type: string;
+            readonly tolerance_s: number;
+            readonly max_bytes: number;
+            readonly status: components["schemas"]["WebhookEndpointStatusEnum"];
+            readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
+            /** Format: date-time */
+            readonly last_received_at: string | null;
+            readonly rejected: number;
+            /** Format: date-time */
+            readonly last_rejected_at: string | null;
+            readonly last_rejection: string;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+            /** @description Null when you brought it. It is not shown again. */
+            readonly secret: string | null;
+        };
         readonly EntityField: {
             readonly name: string;
             readonly type: string;
@@ -1649,6 +2418,50 @@ export interface components {
             };
             readonly errors: readonly components["schemas"]["RowFault"][];
         };
+        /**
+         * @description * `none` - None
+         *     * `backward` - Backward
+         *     * `forward` - Forward
+         *     * `full` - Full
+         * @enum {string}
+         */
+        readonly EventCompatibilityEnum: "none" | "backward" | "forward" | "full";
+        /**
+         * @description * `pending` - Pending
+         *     * `delivering` - Delivering
+         *     * `failed` - Failed
+         *     * `delivered` - Delivered
+         *     * `dead` - Dead
+         *     * `discarded` - Discarded
+         * @enum {string}
+         */
+        readonly EventDeliveryStatusEnum: "pending" | "delivering" | "failed" | "delivered" | "dead" | "discarded";
+        /** @description A CloudEvent to publish; what is not named here is set by the portal. */
+        readonly EventPublishInputRequest: {
+            /** @description Your id: publishing it again changes nothing. */
+            readonly id: string;
+            readonly type: string;
+            readonly subject: string;
+            /** @description Events of one key are delivered in order; the subject when absent. */
+            readonly partitionkey?: string;
+            readonly data: {
+                readonly [key: string]: unknown;
+            };
+        };
+        /** @description What was published. */
+        readonly EventPublishOutput: {
+            /** Format: uuid */
+            readonly event: string;
+            readonly duplicate: boolean;
+        };
+        /**
+         * @description * `active` - Active
+         *     * `paused` - Paused
+         *     * `disabled` - Disabled
+         *     * `archived` - Archived
+         * @enum {string}
+         */
+        readonly EventSubscriptionStatusEnum: "active" | "paused" | "disabled" | "archived";
         /** @description The catalogue. */
         readonly EventTypeListOutput: {
             readonly results: readonly components["schemas"]["EventTypeOutput"][];
@@ -1657,6 +2470,13 @@ export interface components {
         readonly EventTypeOutput: {
             readonly type: string;
             readonly description: string;
+            /**
+             * @description Who defined it.
+             *
+             *     * `portal` - portal
+             *     * `tenant` - tenant
+             */
+            readonly origin: components["schemas"]["OriginEnum"];
             /** @description JSON Schema of `data`. */
             readonly schema: unknown;
         };
@@ -1730,9 +2550,10 @@ export interface components {
         };
         /**
          * @description * `load` - Load
+         *     * `process` - Process
          * @enum {string}
          */
-        readonly FlowKindEnum: "load";
+        readonly FlowKindEnum: "load" | "process";
         /** @description A flow by id and name. */
         readonly FlowRef: {
             /** Format: uuid */
@@ -1868,6 +2689,43 @@ export interface components {
             readonly roles?: readonly string[];
             readonly is_active?: boolean;
         };
+        /** @description A webhook with its body as it came. */
+        readonly MessageDetailOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly endpoint: string;
+            /**
+             * Format: uuid
+             * @description The event that was published; retention may have removed it.
+             */
+            readonly event_id: string;
+            readonly message_id: string;
+            readonly content_type: string;
+            readonly size_bytes: number;
+            /** Format: date-time */
+            readonly received_at: string;
+            readonly headers: unknown;
+            /** @description Bytes that are not UTF-8 are replaced. */
+            readonly body: string;
+        };
+        /** @description A webhook that was taken. */
+        readonly MessageOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly endpoint: string;
+            /**
+             * Format: uuid
+             * @description The event that was published; retention may have removed it.
+             */
+            readonly event_id: string;
+            readonly message_id: string;
+            readonly content_type: string;
+            readonly size_bytes: number;
+            /** Format: date-time */
+            readonly received_at: string;
+        };
         /** @description An expression and the name of its value. */
         readonly NamedExpressionRequest: {
             readonly name: string;
@@ -1892,6 +2750,12 @@ export interface components {
             readonly created_at: string;
             readonly key: string;
         };
+        /**
+         * @description * `portal` - portal
+         *     * `tenant` - tenant
+         * @enum {string}
+         */
+        readonly OriginEnum: "portal" | "tenant";
         /** @description The tenant at a glance. */
         readonly Overview: {
             readonly counts: components["schemas"]["Counts"];
@@ -1924,6 +2788,19 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["AuditEntryOutput"][];
         };
+        readonly PaginatedCalendarList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Calendar"][];
+        };
         readonly PaginatedCloudEventOutputList: {
             /**
              * Format: uri
@@ -1950,6 +2827,45 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Connection"][];
         };
+        readonly PaginatedContractOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["ContractOutput"][];
+        };
+        readonly PaginatedContractVersionOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["ContractVersionOutput"][];
+        };
+        readonly PaginatedDeliveryOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["DeliveryOutput"][];
+        };
         readonly PaginatedDeploymentList: {
             /**
              * Format: uri
@@ -1962,6 +2878,19 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Deployment"][];
+        };
+        readonly PaginatedEndpointOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["EndpointOutput"][];
         };
         readonly PaginatedFlowSummaryList: {
             /**
@@ -2001,6 +2930,19 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Member"][];
+        };
+        readonly PaginatedMessageOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["MessageOutput"][];
         };
         readonly PaginatedQuarantinedRowList: {
             /**
@@ -2079,6 +3021,19 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["StepAttempt"][];
+        };
+        readonly PaginatedSubscriptionOutputList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["SubscriptionOutput"][];
         };
         readonly PaginatedVersionSummaryList: {
             /**
@@ -2265,6 +3220,11 @@ export interface components {
             /** Format: date-time */
             readonly created_at: string;
         };
+        /** @description Why. */
+        readonly ReasonInputRequest: {
+            /** @default  */
+            readonly reason: string;
+        };
         readonly RecentFlow: {
             /** Format: uuid */
             readonly id: string;
@@ -2346,6 +3306,50 @@ export interface components {
          * @enum {string}
          */
         readonly ReconciliationStatusEnum: "green" | "amber" | "red" | "signed";
+        /** @description A previewed range. */
+        readonly ReplayInputRequest: {
+            readonly first_position?: number;
+            readonly last_position?: number;
+            /** Format: date-time */
+            readonly since?: string;
+            /** Format: date-time */
+            readonly until?: string;
+            readonly types?: readonly string[];
+            /** @description The preview's `count`. */
+            readonly expected_count: number;
+        };
+        /** @description A replay that was started. */
+        readonly ReplayOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly subscription: string;
+            readonly first_position: number;
+            readonly last_position: number;
+            readonly types: readonly string[];
+            readonly count: number;
+            readonly requested_by: string;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description What a replay would deliver. */
+        readonly ReplayPreviewOutput: {
+            readonly count: number;
+            readonly scanned: number;
+            readonly first_position: number;
+            readonly last_position: number;
+            readonly sample: readonly components["schemas"]["CloudEventOutput"][];
+        };
+        /** @description A part of the log; every given bound must hold. */
+        readonly ReplayRangeInputRequest: {
+            readonly first_position?: number;
+            readonly last_position?: number;
+            /** Format: date-time */
+            readonly since?: string;
+            /** Format: date-time */
+            readonly until?: string;
+            readonly types?: readonly string[];
+        };
         /** @description Which quarantined rows to try again: by id, or all that wait of a run or flow. */
         readonly ReplayRequest: {
             readonly ids?: readonly string[];
@@ -2388,6 +3392,12 @@ export interface components {
             /** @default  */
             readonly description: string;
             readonly permissions: readonly string[];
+        };
+        /** @description How to rotate. */
+        readonly RotateInputRequest: {
+            /** @default 86400 */
+            readonly overlap_s: number;
+            readonly secret?: string;
         };
         /** @description One broken rule. */
         readonly RowError: {
@@ -2441,13 +3451,18 @@ export interface components {
             } | null;
             readonly parameters: unknown;
             readonly since: string;
+            /** @description What a process returned. */
+            readonly result: unknown;
+            /** Format: uuid */
+            readonly parent: string | null;
         };
         /**
          * @description * `load` - Load
          *     * `replay` - Replay of quarantined rows
+         *     * `process` - Process
          * @enum {string}
          */
-        readonly RunKindEnum: "load" | "replay";
+        readonly RunKindEnum: "load" | "replay" | "process";
         /** @description A run in a list. */
         readonly RunList: {
             /** Format: uuid */
@@ -2504,22 +3519,24 @@ export interface components {
         /**
          * @description * `queued` - Queued
          *     * `running` - Running
+         *     * `waiting` - Waiting for a time, an event, a person or another run
          *     * `cancelling` - Cancelling
          *     * `succeeded` - Succeeded
          *     * `failed` - Failed
          *     * `cancelled` - Cancelled
          * @enum {string}
          */
-        readonly RunStatusEnum: "queued" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled";
+        readonly RunStatusEnum: "queued" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "cancelled";
         /**
          * @description * `manual` - Manual
          *     * `api` - API
          *     * `retry` - Retry
          *     * `replay` - Replay
          *     * `schedule` - Schedule
+         *     * `process` - Another run
          * @enum {string}
          */
-        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "schedule";
+        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "schedule" | "process";
         readonly Sample: {
             readonly fields: readonly components["schemas"]["SampleField"][];
             readonly rows: readonly {
@@ -2530,6 +3547,27 @@ export interface components {
             readonly name: string;
             readonly type: string;
         };
+        /** @description One difference. */
+        readonly SchemaChangeOutput: {
+            readonly path: string;
+            readonly message: string;
+            readonly breaks: readonly components["schemas"]["BreaksEnum"][];
+        };
+        /** @description A JSON Schema (2020-12) of an object. */
+        readonly SchemaInputRequest: {
+            readonly schema: {
+                readonly [key: string]: unknown;
+            };
+        };
+        /**
+         * @description * `standard-webhooks` - Standard Webhooks
+         *     * `stripe` - Stripe
+         *     * `slack` - Slack
+         *     * `github` - GitHub
+         *     * `hmac` - HMAC of your own
+         * @enum {string}
+         */
+        readonly SchemeEnum: "standard-webhooks" | "stripe" | "slack" | "github" | "hmac";
         readonly SecretField: {
             readonly name: string;
             readonly title: string;
@@ -2565,6 +3603,13 @@ export interface components {
         readonly SignInputRequest: {
             /** @default  */
             readonly comment: string;
+        };
+        /** @description A secret that signs; its value is never shown again. */
+        readonly SigningKeyOutput: {
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly expires_at: string | null;
         };
         /** @description A source column. */
         readonly SourceField: {
@@ -2610,6 +3655,13 @@ export interface components {
             };
             readonly idempotency_key?: string | null;
         };
+        /**
+         * @description * `unknown` - unknown
+         *     * `healthy` - healthy
+         *     * `failing` - failing
+         * @enum {string}
+         */
+        readonly StateEnum: "unknown" | "healthy" | "failing";
         /** @description One attempt at one step, with its error and counters. */
         readonly StepAttempt: {
             /** Format: uuid */
@@ -2632,17 +3684,176 @@ export interface components {
             /** Format: date-time */
             readonly ended_at: string | null;
         };
+        /** @description One attempt at one step with what it left and what it waits for. */
+        readonly StepDetail: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly path: string;
+            readonly attempt: number;
+            readonly name: string;
+            readonly kind: string;
+            readonly status: components["schemas"]["StepStatusEnum"];
+            readonly detail: string;
+            readonly deliveries: number;
+            readonly lease_owner: string;
+            readonly definition_hash: string;
+            readonly error: components["schemas"]["Error"] | null;
+            readonly stats: {
+                readonly [key: string]: unknown;
+            };
+            /** Format: date-time */
+            readonly started_at: string | null;
+            /** Format: date-time */
+            readonly ended_at: string | null;
+            readonly config: unknown;
+            readonly output: unknown;
+            readonly wait: unknown;
+            /**
+             * Format: date-time
+             * @description Not to be claimed before (retry delay, timer).
+             */
+            readonly due_at: string;
+            /** Format: double */
+            readonly timeout_s: number | null;
+        };
         /**
          * @description * `waiting` - Waiting for earlier steps
          *     * `ready` - Ready to be claimed
          *     * `running` - Running
+         *     * `parked` - Waiting, without a worker
          *     * `succeeded` - Succeeded
          *     * `failed` - Failed
          *     * `cancelled` - Cancelled
          *     * `skipped` - Skipped
          * @enum {string}
          */
-        readonly StepStatusEnum: "waiting" | "ready" | "running" | "succeeded" | "failed" | "cancelled" | "skipped";
+        readonly StepStatusEnum: "waiting" | "ready" | "running" | "parked" | "succeeded" | "failed" | "cancelled" | "skipped";
+        /** @description What changes; the rest stays. */
+        readonly SubscriptionChangeInputRequest: {
+            readonly name: string;
+            /** @default  */
+            readonly description: string;
+            readonly types?: readonly string[];
+            /**
+             * @description SQL condition, e.g. `data->>'status' = 'failed'`.
+             * @default
+             */
+            readonly filter: string;
+            /** @default true */
+            readonly ordered: boolean;
+            /** @default  */
+            readonly key_expression: string;
+            /** @default false */
+            readonly block_on_dead: boolean;
+            /** @description For a webhook `{"url": "https://…", "headers": {}}`. */
+            readonly config: unknown;
+        };
+        /** @description How the target fares. */
+        readonly SubscriptionHealthOutput: {
+            readonly state: components["schemas"]["StateEnum"];
+            readonly delivered: number;
+            /** @description Failed attempts since the last good one. */
+            readonly failures: number;
+            /** Format: date-time */
+            readonly failing_since: string | null;
+            /** Format: date-time */
+            readonly last_success_at: string | null;
+            /** Format: date-time */
+            readonly last_failure_at: string | null;
+            readonly last_error: string;
+            /**
+             * Format: date-time
+             * @description The target asked for a pause.
+             */
+            readonly hold_until: string | null;
+            readonly waiting: number;
+            readonly retrying: number;
+            readonly dead: number;
+        };
+        /** @description A new subscription. */
+        readonly SubscriptionInputRequest: {
+            readonly name: string;
+            /** @default  */
+            readonly description: string;
+            readonly types?: readonly string[];
+            /**
+             * @description SQL condition, e.g. `data->>'status' = 'failed'`.
+             * @default
+             */
+            readonly filter: string;
+            /** @default true */
+            readonly ordered: boolean;
+            /** @default  */
+            readonly key_expression: string;
+            /** @default false */
+            readonly block_on_dead: boolean;
+            /** @default webhook */
+            readonly target: string;
+            /** @description For a webhook `{"url": "https://…", "headers": {}}`. */
+            readonly config: unknown;
+            /** @description A signing secret of yours; made when absent. */
+            readonly secret?: string;
+        };
+        /** @description A subscription with the health of its target. */
+        readonly SubscriptionOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            readonly description: string;
+            /** @description Full or short types; `*` matches any part. */
+            readonly types: readonly string[];
+            /** @description SQL condition over the CloudEvent; empty lets all through. */
+            readonly filter: string;
+            /** @description Whether events of one key wait for each other. */
+            readonly ordered: boolean;
+            /** @description What is one key; empty for the event's own. */
+            readonly key_expression: string;
+            /** @description Whether a dead letter holds back its key. */
+            readonly block_on_dead: boolean;
+            readonly target: string;
+            readonly config: unknown;
+            readonly status: components["schemas"]["EventSubscriptionStatusEnum"];
+            readonly status_reason: string;
+            /** @description Head of the log when it was disabled. */
+            readonly disabled_position: number | null;
+            readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
+            readonly health: components["schemas"]["SubscriptionHealthOutput"];
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description A subscription with its signing secret, in the one answer that ever holds it. */
+        readonly SubscriptionWithSecretOutput: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            readonly description: string;
+            /** @description Full or short types; `*` matches any part. */
+            readonly types: readonly string[];
+            /** @description SQL condition over the CloudEvent; empty lets all through. */
+            readonly filter: string;
+            /** @description Whether events of one key wait for each other. */
+            readonly ordered: boolean;
+            /** @description What is one key; empty for the event's own. */
+            readonly key_expression: string;
+            /** @description Whether a dead letter holds back its key. */
+            readonly block_on_dead: boolean;
+            readonly target: string;
+            readonly config: unknown;
+            readonly status: components["schemas"]["EventSubscriptionStatusEnum"];
+            readonly status_reason: string;
+            /** @description Head of the log when it was disabled. */
+            readonly disabled_position: number | null;
+            readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
+            readonly health: components["schemas"]["SubscriptionHealthOutput"];
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+            /** @description Keep it; it is not shown again. */
+            readonly secret: string | null;
+        };
         /** @description Ends of a mapping to guess. Connections by slot (short name) or id. */
         readonly SuggestInputRequest: {
             readonly connection: string;
@@ -2677,6 +3888,11 @@ export interface components {
             readonly id: string;
             readonly slug: string;
             readonly name: string;
+        };
+        /** @description The event whose delivery shows whether the target takes events. */
+        readonly TestOutput: {
+            /** Format: uuid */
+            readonly event: string;
         };
         /**
          * @description * `system` - As the device
@@ -2758,6 +3974,19 @@ export interface components {
             /** Format: date-time */
             readonly published_at: string;
         };
+        /**
+         * @description * `active` - active
+         *     * `paused` - paused
+         * @enum {string}
+         */
+        readonly WebhookEndpointStateEnum: "active" | "paused";
+        /**
+         * @description * `active` - Active
+         *     * `paused` - Paused
+         *     * `archived` - Archived
+         * @enum {string}
+         */
+        readonly WebhookEndpointStatusEnum: "active" | "paused" | "archived";
         /** @description What reached the target. */
         readonly WriteResult: {
             readonly inserted: number;
@@ -2932,6 +4161,103 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["PaginatedAuditEntryOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly calendar_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedCalendarList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly calendar_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly slug: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly calendar_save: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly slug: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["CalendarInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Calendar"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */
@@ -3625,6 +4951,773 @@ export interface operations {
             };
         };
     };
+    readonly event_contract_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedContractOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ContractInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ContractOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly contract_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ContractOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly contract_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ContractChangeInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ContractOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_check: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly contract_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SchemaInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ContractCheckOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_version_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly contract_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedContractVersionOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_contract_version_publish: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly contract_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ContractVersionInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ContractVersionOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_delivery_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                readonly event?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                readonly replay?: string;
+                /**
+                 * @description * `pending` - Pending
+                 *     * `delivering` - Delivering
+                 *     * `failed` - Failed
+                 *     * `delivered` - Delivered
+                 *     * `dead` - Dead
+                 *     * `discarded` - Discarded
+                 */
+                readonly status?: "pending" | "delivering" | "failed" | "delivered" | "dead" | "discarded";
+                readonly subscription?: string;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedDeliveryOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_delivery_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly delivery_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["DeliveryDetailOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_delivery_redeliver: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly delivery_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["DeliveryDetailOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                readonly search?: string;
+                /**
+                 * @description * `active` - active
+                 *     * `paused` - paused
+                 *     * `disabled` - disabled
+                 */
+                readonly status?: "active" | "paused" | "disabled";
+                readonly target?: string;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedSubscriptionOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SubscriptionInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionWithSecretOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_archive: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SubscriptionChangeInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_discard: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["DeadLetterDiscardInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CountOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_pause: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ReasonInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_redrive: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["DeadLetterInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CountOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_replay: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ReplayInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ReplayOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_replay_preview: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ReplayRangeInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ReplayPreviewOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_resume: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_rotate_secret: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RotateInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SubscriptionWithSecretOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly event_subscription_test: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly subscription_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["TestOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly event_types_list: {
         readonly parameters: {
             readonly query?: never;
@@ -3681,6 +5774,112 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["PaginatedCloudEventOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly events_publish: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["EventPublishInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EventPublishOutput"];
+                };
+            };
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EventPublishOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly events_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly event_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CloudEventOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly events_stream: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description `sequence` that was handled last; `Last-Event-ID` wins. Absent: new ones. */
+                readonly after?: number;
+                /** @description Comma-separated; `*` matches any part. */
+                readonly types?: string;
+            };
+            readonly header?: {
+                /** @description Cursor. */
+                readonly "Last-Event-ID"?: string;
+            };
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/event-stream": string;
                 };
             };
             /** @description A problem document says what is wrong and what to do. */
@@ -5294,19 +7493,21 @@ export interface operations {
                 /**
                  * @description * `load` - Load
                  *     * `replay` - Replay of quarantined rows
+                 *     * `process` - Process
                  */
-                readonly kind?: "load" | "replay";
+                readonly kind?: "load" | "process" | "replay";
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
                 /**
                  * @description * `queued` - Queued
                  *     * `running` - Running
+                 *     * `waiting` - Waiting for a time, an event, a person or another run
                  *     * `cancelling` - Cancelling
                  *     * `succeeded` - Succeeded
                  *     * `failed` - Failed
                  *     * `cancelled` - Cancelled
                  */
-                readonly status?: readonly ("cancelled" | "cancelling" | "failed" | "queued" | "running" | "succeeded")[];
+                readonly status?: readonly ("cancelled" | "cancelling" | "failed" | "queued" | "running" | "succeeded" | "waiting")[];
             };
             readonly header?: never;
             readonly path?: never;
@@ -5523,7 +7724,68 @@ export interface operations {
             };
         };
     };
+    readonly runs_steps_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+                readonly step_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StepDetail"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly schema_flow_1: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/schema+json": {
+                        readonly [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly schema_process_1: {
         readonly parameters: {
             readonly query?: never;
             readonly header?: never;
@@ -5630,6 +7892,263 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["EndedSessions"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedEndpointOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["EndpointInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EndpointWithSecretOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly endpoint_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EndpointOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_archive: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly endpoint_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly endpoint_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["EndpointChangeInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EndpointOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_endpoint_rotate_secret: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly endpoint_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RotateInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["EndpointWithSecretOutput"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_message_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                readonly endpoint?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                readonly message_id?: string;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedMessageOutputList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly webhook_message_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly message_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["MessageDetailOutput"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

@@ -133,6 +133,59 @@ export function createResources(http: Http) {
         http.post<T.ApiKey>("/api-keys", body),
       revoke: (id: string) => http.delete(`/api-keys/${enc(id)}`),
     },
+    events: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.CloudEvent>>("/events", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.CloudEvent>(`/events/${enc(id)}`, {}, call),
+      types: (call?: CallOptions) => http.get<Page<T.EventType>>("/event-types", {}, call),
+    },
+    subscriptions: {
+      list: (query: Query, call?: CallOptions) =>
+        http.get<Page<T.EventSubscription>>("/event-subscriptions", query, call),
+      get: (id: string, call?: CallOptions) =>
+        http.get<T.EventSubscription>(`/event-subscriptions/${enc(id)}`, {}, call),
+      create: (body: T.EventSubscriptionInput) =>
+        http.post<T.WithSecret<T.EventSubscription>>("/event-subscriptions", body),
+      update: (id: string, body: Partial<T.EventSubscriptionInput>) =>
+        http.patch<T.EventSubscription>(`/event-subscriptions/${enc(id)}`, body),
+      archive: (id: string) => http.delete(`/event-subscriptions/${enc(id)}`),
+      pause: (id: string, reason: string) =>
+        http.post<T.EventSubscription>(`/event-subscriptions/${enc(id)}/pause`, { reason }),
+      resume: (id: string) => http.post<T.EventSubscription>(`/event-subscriptions/${enc(id)}/resume`),
+      rotate: (id: string, overlap_s: number) =>
+        http.post<T.WithSecret<T.EventSubscription>>(`/event-subscriptions/${enc(id)}/rotate-secret`, { overlap_s }),
+      test: (id: string) => http.post<{ event: string }>(`/event-subscriptions/${enc(id)}/test`),
+      redrive: (id: string, ids?: string[]) =>
+        http.post<{ count: number }>(`/event-subscriptions/${enc(id)}/redrive`, ids ? { ids } : {}),
+      discard: (id: string, ids: string[], reason: string) =>
+        http.post<{ count: number }>(`/event-subscriptions/${enc(id)}/discard`, { ids, reason }),
+      previewReplay: (id: string, range: T.ReplayRange) =>
+        http.post<T.ReplayPreview>(`/event-subscriptions/${enc(id)}/replay-preview`, range),
+      replay: (id: string, range: T.ReplayRange, expected_count: number) =>
+        http.post<{ id: string; count: number }>(`/event-subscriptions/${enc(id)}/replay`, {
+          ...range,
+          expected_count,
+        }),
+    },
+    deliveries: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.EventDelivery>>("/event-deliveries", query, call),
+      get: (id: string, call?: CallOptions) =>
+        http.get<T.EventDeliveryDetail>(`/event-deliveries/${enc(id)}`, {}, call),
+      redeliver: (id: string) => http.post<T.EventDeliveryDetail>(`/event-deliveries/${enc(id)}/redeliver`),
+    },
+    webhookEndpoints: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.WebhookEndpoint>>("/webhook-endpoints", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.WebhookEndpoint>(`/webhook-endpoints/${enc(id)}`, {}, call),
+      create: (body: T.WebhookEndpointInput) => http.post<T.WithSecret<T.WebhookEndpoint>>("/webhook-endpoints", body),
+      update: (id: string, body: { status: string }) =>
+        http.patch<T.WebhookEndpoint>(`/webhook-endpoints/${enc(id)}`, body),
+      rotate: (id: string, body: { overlap_s: number; secret?: string }) =>
+        http.post<T.WithSecret<T.WebhookEndpoint>>(`/webhook-endpoints/${enc(id)}/rotate-secret`, body),
+      archive: (id: string) => http.delete(`/webhook-endpoints/${enc(id)}`),
+      messages: (query: Query, call?: CallOptions) =>
+        http.get<Page<T.WebhookMessage>>("/webhook-messages", query, call),
+      message: (id: string, call?: CallOptions) =>
+        http.get<T.WebhookMessageDetail>(`/webhook-messages/${enc(id)}`, {}, call),
+    },
     audit: (query: Query, call?: CallOptions) => http.get<Page<T.AuditEntry>>("/audit", query, call),
   };
 }

@@ -1,5 +1,4 @@
-import type { Run } from "@portal/api-client";
-import { nameOf } from "@portal/api-client";
+import { nameOf, type Run } from "@portal/api-client";
 import {
   Button,
   Card,
@@ -24,8 +23,7 @@ import { useEffect, useState } from "react";
 import { LogCard } from "./LogCard";
 import { ReconciliationCard } from "./ReconciliationCard";
 import { StageList } from "./StageList";
-
-const ACTIVE = new Set(["queued", "running", "cancelling"]);
+import { describeKind, describeWaits, isActive, isStoppable } from "./status";
 
 export function RunPage({ id }: { id: string }) {
   const { api } = useMfe();
@@ -49,7 +47,7 @@ function RunLead({ run }: { run: Run }) {
     <span className="row wrap gap-2">
       <StatusBadge status={run.status} />
       <span>
-        {version}, {run.environment}, {run.kind === "replay" ? "replay of quarantined rows" : `${run.mode} load`}
+        {version}, {run.environment}, {describeKind(run)}
       </span>
       <Link to={`/flows/${run.flow.id}`}>Open the flow</Link>
     </span>
@@ -73,7 +71,7 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
   if (!mayControl) return null;
   return (
     <>
-      {(run.status === "queued" || run.status === "running") && (
+      {isStoppable(run.status) && (
         <Button
           tone="danger"
           icon="stop"
@@ -82,7 +80,9 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
             act(
               "cancel",
               "Cancel this run?",
-              "Work in hand is finished or undone; the target stays as it was before the run.",
+              run.kind === "process"
+                ? "Steps in hand are finished, nothing new begins. What ended steps did stays done."
+                : "Work in hand is finished or undone; the target stays as it was before the run.",
               "Cancel the run",
             )
           }
@@ -125,19 +125,22 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
         </Notice>
       )}
       {run.status === "queued" && run.queue_reason && <Notice title="Waiting.">{run.queue_reason}</Notice>}
-      <Card flush>
-        <OverallProgress run={run} />
-        <Meters run={run} />
-      </Card>
+      {run.status === "waiting" && <Notice title="Waiting.">{describeWaits(run.stages ?? [])}</Notice>}
+      {run.kind !== "process" && (
+        <Card flush>
+          <OverallProgress run={run} />
+          <Meters run={run} />
+        </Card>
+      )}
       <div className="run-columns">
         <div className="stack">
-          <Card title="Stages" flush>
+          <Card title={run.kind === "process" ? "Steps" : "Stages"} flush>
             <StageList stages={run.stages ?? []} />
           </Card>
-          <LogCard runId={run.id} active={ACTIVE.has(run.status)} />
+          <LogCard runId={run.id} active={isActive(run.status)} />
         </div>
         <div className="stack">
-          <ReconciliationCard run={run} onSigned={onChanged} />
+          {run.kind !== "process" && <ReconciliationCard run={run} onSigned={onChanged} />}
           <WriteCard run={run} />
           <Card title="About this run">
             <Facts
@@ -147,6 +150,7 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
                 ["Asked for", <Time key="c" value={run.created_at} seconds />],
                 ["Started", <Time key="s" value={run.started_at} seconds />],
                 ["Ended", run.ended_at && <Time key="e" value={run.ended_at} seconds />],
+                ["Took", run.kind === "process" ? formatDuration(run.duration_ms) : null],
                 ["Run id", <code key="i">{run.id}</code>],
               ]}
             />
@@ -159,7 +163,7 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
 
 /** Milliseconds since the start, counting while the run is active. */
 function useElapsed(run: Run): number | null {
-  const active = ACTIVE.has(run.status);
+  const active = isActive(run.status);
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
     if (!active) return;
@@ -192,7 +196,7 @@ function OverallProgress({ run }: { run: Run }) {
           {left !== null && `, about ${formatDuration(left)} left`}
         </span>
       </div>
-      <Progress share={ACTIVE.has(status) ? share : (share ?? 1)} tone={tone} label="Progress of the run" />
+      <Progress share={isActive(status) ? share : (share ?? 1)} tone={tone} label="Progress of the run" />
     </div>
   );
 }

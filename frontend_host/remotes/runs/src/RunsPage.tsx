@@ -1,4 +1,4 @@
-import type { Run } from "@portal/api-client";
+import { RUN_STATUSES, type Run } from "@portal/api-client";
 import {
   Button,
   Card,
@@ -20,8 +20,6 @@ import {
   useQueryParams,
   useResource,
 } from "@portal/ui";
-
-const STATUSES = ["queued", "running", "cancelling", "succeeded", "failed", "cancelled"];
 
 export function RunsPage() {
   const { api, locale } = useMfe();
@@ -47,7 +45,7 @@ export function RunsPage() {
       key: "mode",
       title: "Mode",
       render: (run) =>
-        `${run.kind === "replay" ? "replay" : run.mode} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}`,
+        `${run.kind === "load" ? run.mode : run.kind} · ${run.version === null || run.version === "draft" ? "draft" : `v${run.version}`}`,
     },
     {
       key: "progress",
@@ -83,7 +81,7 @@ export function RunsPage() {
     },
   ];
   return (
-    <Page title="Runs" lead="Every load, while it runs and afterwards.">
+    <Page title="Runs" lead="Every load and process, while it runs and afterwards.">
       <div className="toolbar">
         <Select
           aria-label="Flow"
@@ -100,7 +98,7 @@ export function RunsPage() {
           onChange={(status) => setParams({ status })}
           options={[
             { value: "", label: "Any status" },
-            ...STATUSES.map((status) => ({
+            ...RUN_STATUSES.map((status) => ({
               value: status,
               label: status.replace(/^./, (letter) => letter.toUpperCase()),
             })),

@@ -1,4 +1,4 @@
-import type { Stage } from "@portal/api-client";
+import type { Stage, StepStatus } from "@portal/api-client";
 import {
   Empty,
   formatBytes,
@@ -11,7 +11,13 @@ import {
   useMfe,
 } from "@portal/ui";
 
-const MARKS: Record<string, IconName> = { succeeded: "check", failed: "close", cancelled: "stop", skipped: "right" };
+const MARKS: Partial<Record<StepStatus, IconName>> = {
+  succeeded: "check",
+  failed: "close",
+  cancelled: "stop",
+  skipped: "right",
+  parked: "clock",
+};
 
 function detailOf(detail: Stage["detail"]): string | null {
   if (!detail) return null;
@@ -57,7 +63,8 @@ export function StageList({ stages }: { stages: Stage[] }) {
                   {stage.rows ? <span>{formatCount(stage.rows, locale)} rows</span> : null}
                   {stage.rows_per_s ? <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span> : null}
                   {stage.bytes ? <span>{formatBytes(stage.bytes, locale)}</span> : null}
-                  {start !== null ? <span>{formatDuration(end - start)}</span> : <StatusBadge status={stage.status} />}
+                  {start !== null && <span>{formatDuration(end - start)}</span>}
+                  {(start === null || stage.status === "parked") && <StatusBadge status={stage.status} />}
                 </span>
               </div>
               {start !== null && (

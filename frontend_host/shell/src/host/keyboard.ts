@@ -5,6 +5,7 @@ export const GO_TO: Record<string, { path: string; label: string }> = {
   f: { path: "/flows", label: "Flows" },
   r: { path: "/runs", label: "Runs" },
   q: { path: "/quarantine", label: "Quarantine" },
+  e: { path: "/events", label: "Events" },
   s: { path: "/settings/profile", label: "Settings" },
 };
 

@@ -2,13 +2,26 @@ import type { Connection } from "./connections";
 import type { RowError } from "./flows";
 import type { Row } from "./json";
 
-export type RunStatus = "queued" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled";
+export const RUN_STATUSES = ["queued", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled"] as const;
+export type RunStatus = (typeof RUN_STATUSES)[number];
+
+export const STEP_STATUSES = [
+  "waiting",
+  "ready",
+  "running",
+  "parked",
+  "succeeded",
+  "failed",
+  "cancelled",
+  "skipped",
+] as const;
+export type StepStatus = (typeof STEP_STATUSES)[number];
 
 export interface Stage {
   path: string;
   name: string;
   kind: string;
-  status: string;
+  status: StepStatus;
   attempt: number;
   started_at: string | null;
   ended_at: string | null;
@@ -57,7 +70,7 @@ export interface Run {
   flow: { id: string; name: string };
   version: number | string | null;
   environment: string;
-  kind: "load" | "replay";
+  kind: "load" | "replay" | "process";
   mode: string;
   trigger: string;
   status: RunStatus;

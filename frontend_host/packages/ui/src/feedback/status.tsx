@@ -24,7 +24,8 @@ export function Progress({ share, tone, label }: ProgressProps) {
 const STATUS: Record<string, [tone: string, label: string]> = {
   queued: ["", "Queued"],
   pending: ["", "Waiting"],
-  waiting: ["", "Waiting"],
+  waiting: ["info", "Waiting"],
+  parked: ["info", "Parked"],
   ready: ["", "Ready"],
   running: ["info live", "Running"],
   cancelling: ["warn live", "Cancelling"],
@@ -44,10 +45,16 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   red: ["bad", "Differs"],
   signed: ["info", "Signed off"],
   draft: ["", "Draft"],
+  active: ["ok", "Active"],
+  paused: ["warn", "Paused"],
+  disabled: ["bad", "Disabled"],
+  delivering: ["info live", "Sending"],
+  delivered: ["ok", "Delivered"],
+  dead: ["bad", "Dead letter"],
 };
 
-/** The status of a run, stage, connection, row or reconciliation; never by colour alone. */
+/** The status of a run, stage, connection, row, reconciliation, subscription or delivery; never by colour alone. */
 export function StatusBadge({ status }: { status: string }) {
   const [tone, label] = STATUS[status] ?? ["", status];
-  return <span className={`badge ${tone}`}>{label}</span>;
+  return <span className={tone ? `badge ${tone}` : "badge"}>{label}</span>;
 }

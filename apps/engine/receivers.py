@@ -1,0 +1,37 @@
+"""What the engine hears on the event bus: events that parked steps wait for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db.models import Q
+
+from apps.engine.choices import StepStatus
+from apps.engine.models import StepResult, Waiter
+from apps.engine.services.advancing import advance_locked, lock_run
+from apps.engine.services.processes.waits import correlations_of, name_of, signal_of
+from apps.events.contracts import EventRecord, Subscriber
+from apps.events.registries import subscribers
+from apps.tenancy.contracts import TenantRef
+
+
+class WakeWaiters(Subscriber):
+    """Hands an event to every step that waits for its name and correlation, and rings their runs."""
+
+    name: ClassVar[str] = "engine.waiters"
+    types: ClassVar[tuple[str, ...]] = ("*",)
+    from_beginning: ClassVar[bool] = False
+
+    def handle(self, tenant: TenantRef, event: EventRecord) -> None:
+        """One indexed query for events that nobody waits for."""
+        meant = Q(correlation__isnull=True) | Q(correlation__in=correlations_of(event))
+        for waiter in Waiter.objects.filter(meant, event=name_of(event)).order_by("run_id"):
+            run = lock_run(waiter.run_id)
+            step = StepResult.objects.filter(pk=waiter.step_id, status=StepStatus.PARKED, signal__isnull=True).first()
+            if step is not None:
+                step.signal = signal_of(event)
+                step.save(update_fields=["signal", "updated_at"])
+                advance_locked(run)
+
+
+subscribers.register(WakeWaiters())

@@ -1,0 +1,29 @@
+"""Every kind of process step, as the registry takes them."""
+
+from __future__ import annotations
+
+from apps.engine.services.processes import quick, subruns, systems, waits
+from apps.engine.services.processes.steps import ProcessStepType
+
+PROCESS_STEPS: tuple[ProcessStepType, ...] = (
+    quick.Transform(),
+    quick.Branch(),
+    quick.Parallel(),
+    quick.ForEach(),
+    quick.While(),
+    quick.Check(),
+    quick.Join(),
+    quick.Raise(),
+    quick.Return(),
+    quick.Output(),
+    quick.Publish(),
+    subruns.RunLoad(),
+    subruns.RunFlow(),
+    waits.Delay(),
+    waits.Until(),
+    waits.Workday(),
+    waits.WaitForEvent(),
+    systems.ReadRows(),
+    systems.QueryRows(),
+    systems.WriteRows(),
+)

@@ -1,0 +1,283 @@
+import type { WebhookEndpoint, WebhookMessage } from "@portal/api-client";
+import {
+  Button,
+  Card,
+  type Column,
+  CopyButton,
+  DataTable,
+  Dialog,
+  Empty,
+  Facts,
+  formatBytes,
+  formatCount,
+  Pager,
+  ResourceView,
+  StatusBadge,
+  Time,
+  useAction,
+  useCan,
+  useConfirm,
+  useMfe,
+  usePages,
+  useQueryParams,
+  useResource,
+} from "@portal/ui";
+import { useState } from "react";
+import { EndpointForm, RotateForm, schemeLabel } from "./EndpointForms";
+import { pretty, shortType } from "./format";
+import { Payload } from "./Payload";
+import { SecretDialog } from "./SecretDialog";
+
+/** Addresses for other systems' webhooks. */
+export function IncomingSection() {
+  const { api, locale } = useMfe();
+  const [params, setParams] = useQueryParams();
+  const mayEdit = useCan("webhook:edit") && useCan("secret:write");
+  const [creating, setCreating] = useState(false);
+  const [secret, setSecret] = useState<string | null>(null);
+  const rows = usePages("endpoints", (cursor, call) => api.webhookEndpoints.list({ cursor, limit: 25 }, call));
+  const opened = params.get("endpoint");
+  const columns: Column<WebhookEndpoint>[] = [
+    { key: "name", title: "Name", lead: true, render: (row) => row.name },
+    { key: "status", title: "Status", render: (row) => <StatusBadge status={row.status} /> },
+    { key: "scheme", title: "Signed by", render: (row) => schemeLabel(row.scheme) },
+    { key: "type", title: "Event type", render: (row) => <code>{shortType(row.event_type)}</code> },
+    {
+      key: "rejected",
+      title: "Refused",
+      align: "end",
+      render: (row) => (
+        <span className={row.rejected ? "bad-number" : "muted"}>{formatCount(row.rejected, locale)}</span>
+      ),
+    },
+    { key: "last", title: "Last taken", align: "end", render: (row) => <Time value={row.last_received_at} relative /> },
+  ];
+  return (
+    <>
+      <div className="toolbar">
+        <Button icon="refresh" onClick={rows.reload}>
+          Read again
+        </Button>
+        {mayEdit && (
+          <span className="push">
+            <Button tone="primary" icon="plus" onClick={() => setCreating(true)}>
+              New address
+            </Button>
+          </span>
+        )}
+      </div>
+      <Card flush>
+        <ResourceView resource={rows}>
+          {(page) =>
+            page.results.length ? (
+              <>
+                <DataTable
+                  label="Webhooks in"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(row) => row.id}
+                  onOpen={(row) => setParams({ endpoint: row.id })}
+                />
+                <Pager
+                  hasPrevious={rows.hasPrevious}
+                  hasNext={rows.hasNext}
+                  onPrevious={rows.previous}
+                  onNext={rows.next}
+                />
+              </>
+            ) : (
+              <Empty icon="inbox" title="No address yet">
+                Make one, and let Stripe, GitHub, Slack or your own system send here.
+              </Empty>
+            )
+          }
+        </ResourceView>
+      </Card>
+      {creating && (
+        <EndpointForm
+          onClose={() => setCreating(false)}
+          onSaved={(row) => {
+            setCreating(false);
+            rows.reload();
+            setParams({ endpoint: row.id });
+            setSecret(row.secret);
+          }}
+        />
+      )}
+      {opened && !secret && (
+        <EndpointDrawer
+          key={opened}
+          id={opened}
+          onClose={() => setParams({ endpoint: null })}
+          onChanged={rows.reload}
+        />
+      )}
+      {secret && <SecretDialog secret={secret} onClose={() => setSecret(null)} />}
+    </>
+  );
+}
+
+function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () => void; onChanged: () => void }) {
+  const { api, notify, locale } = useMfe();
+  const mayEdit = useCan("webhook:edit");
+  const mayRotate = useCan("secret:write") && mayEdit;
+  const mayInspect = useCan("webhook:inspect");
+  const endpoint = useResource(`endpoint ${id}`, (call) => api.webhookEndpoints.get(id, call));
+  const messages = usePages(`messages ${id}`, (cursor, call) =>
+    api.webhookEndpoints.messages({ endpoint: id, cursor, limit: 25 }, call),
+  );
+  const [message, setMessage] = useState<string | null>(null);
+  const [rotating, setRotating] = useState(false);
+  const [secret, setSecret] = useState<string | null>(null);
+  const action = useAction({ toast: true });
+  const confirm = useConfirm();
+  const setStatus = async (status: string) => {
+    const saved = await action.run(() => api.webhookEndpoints.update(id, { status }));
+    if (!saved) return;
+    endpoint.set(saved);
+    notify({
+      tone: "ok",
+      title: status === "active" ? "Webhooks are taken again." : "Senders are told to come later.",
+    });
+    onChanged();
+  };
+  const archive = async (name: string) => {
+    const answer = await confirm({
+      title: `Archive ${name}?`,
+      text: "The address is unknown from then on. This cannot be undone.",
+      action: "Archive",
+      danger: true,
+    });
+    if (answer === null) return;
+    const done = await action.run(async () => {
+      await api.webhookEndpoints.archive(id);
+      return true;
+    });
+    if (!done) return;
+    onChanged();
+    onClose();
+  };
+  const columns: Column<WebhookMessage>[] = [
+    { key: "id", title: "Message", lead: true, render: (row) => <code className="break">{row.message_id}</code> },
+    { key: "size", title: "Size", align: "end", render: (row) => formatBytes(row.size_bytes, locale) },
+    { key: "at", title: "Taken", align: "end", render: (row) => <Time value={row.received_at} relative /> },
+  ];
+  return (
+    <Dialog
+      kind="drawer"
+      title={endpoint.data?.name ?? "Address"}
+      lead={endpoint.data && <StatusBadge status={endpoint.data.status} />}
+      onClose={onClose}
+    >
+      <ResourceView resource={endpoint}>
+        {(row) => {
+          const address = `${window.location.origin}${row.path}`;
+          return (
+            <>
+              <div className="the-secret">
+                <code className="grow">{address}</code>
+                <CopyButton text={address} />
+              </div>
+              <Facts
+                items={[
+                  ["Signed by", schemeLabel(row.scheme)],
+                  ["Publishes", <code key="t">{shortType(row.event_type)}</code>],
+                  ["Clock tolerance", `${row.tolerance_s} s`],
+                  ["Largest body", formatBytes(row.max_bytes, locale)],
+                  ["Refused", row.rejected ? `${row.rejected}, last: ${row.last_rejection}` : null],
+                ]}
+              />
+              <div className="row wrap">
+                {mayEdit &&
+                  (row.status === "active" ? (
+                    <Button icon="stop" busy={action.busy} onClick={() => setStatus("paused")}>
+                      Pause
+                    </Button>
+                  ) : (
+                    <Button icon="run" tone="primary" busy={action.busy} onClick={() => setStatus("active")}>
+                      Resume
+                    </Button>
+                  ))}
+                {mayRotate && (
+                  <Button icon="key" onClick={() => setRotating(true)}>
+                    Rotate the secret
+                  </Button>
+                )}
+                {mayRotate && (
+                  <Button icon="trash" tone="danger" onClick={() => archive(row.name)}>
+                    Archive
+                  </Button>
+                )}
+              </div>
+              {rotating && (
+                <RotateForm
+                  endpoint={row}
+                  onClose={() => setRotating(false)}
+                  onSaved={(saved) => {
+                    setRotating(false);
+                    endpoint.reload();
+                    if (saved.secret) setSecret(saved.secret);
+                    else notify({ tone: "ok", title: "The new secret counts." });
+                  }}
+                />
+              )}
+            </>
+          );
+        }}
+      </ResourceView>
+      <section>
+        <h3>Taken</h3>
+        <ResourceView resource={messages}>
+          {(page) =>
+            page.results.length ? (
+              <>
+                <DataTable
+                  label="Webhooks taken"
+                  rows={page.results}
+                  columns={columns}
+                  rowKey={(row) => row.id}
+                  onOpen={mayInspect ? (row) => setMessage(row.id) : undefined}
+                />
+                <Pager
+                  hasPrevious={messages.hasPrevious}
+                  hasNext={messages.hasNext}
+                  onPrevious={messages.previous}
+                  onNext={messages.next}
+                />
+              </>
+            ) : (
+              <Empty icon="inbox" title="Nothing arrived yet" />
+            )
+          }
+        </ResourceView>
+      </section>
+      {message && <MessageDialog key={message} id={message} onClose={() => setMessage(null)} />}
+      {secret && <SecretDialog secret={secret} onClose={() => setSecret(null)} />}
+    </Dialog>
+  );
+}
+
+function MessageDialog({ id, onClose }: { id: string; onClose: () => void }) {
+  const { api } = useMfe();
+  const message = useResource(`message ${id}`, (call) => api.webhookEndpoints.message(id, call));
+  return (
+    <Dialog title="Webhook" wide onClose={onClose}>
+      <ResourceView resource={message}>
+        {(row) => (
+          <>
+            <Facts
+              items={[
+                ["Message", <code key="m">{row.message_id}</code>],
+                ["Event", <code key="e">{row.event_id}</code>],
+                ["Content", row.content_type],
+                ["Taken", <Time key="t" value={row.received_at} seconds />],
+                ...Object.entries(row.headers).map(([name, value]): [string, string] => [name, value]),
+              ]}
+            />
+            <Payload label="Body" text={pretty(row.body)} />
+          </>
+        )}
+      </ResourceView>
+    </Dialog>
+  );
+}

@@ -1,0 +1,43 @@
+import { defineRemote, Empty, Link, matchRoute, Page, useMfe } from "@portal/ui";
+import { ExplorerSection } from "./ExplorerSection";
+import styles from "./events.css?inline";
+import { IncomingSection } from "./IncomingSection";
+import { SubscriptionPage } from "./SubscriptionPage";
+import { SubscriptionsSection } from "./SubscriptionsSection";
+
+const SECTIONS = [
+  { path: "/events", label: "Log", permission: "event:view", body: ExplorerSection },
+  { path: "/events/webhooks", label: "Webhooks out", permission: "webhook:view", body: SubscriptionsSection },
+  { path: "/events/incoming", label: "Webhooks in", permission: "webhook:view", body: IncomingSection },
+];
+
+function App() {
+  const { location, permissions } = useMfe();
+  const one = matchRoute("/events/webhooks/:id", location.pathname);
+  if (one) return <SubscriptionPage key={one.id} id={one.id!} />;
+  const path = location.pathname.replace(/\/+$/, "");
+  const current = SECTIONS.find((section) => section.path === path);
+  const visible = SECTIONS.filter((section) => permissions.has(section.permission));
+  return (
+    <Page title="Events" lead="What happened, who was told, and what other systems tell us.">
+      <nav className="sections" aria-label="Events">
+        {visible.map((section) => (
+          <Link key={section.path} to={section.path} aria-current={section === current ? "page" : undefined}>
+            {section.label}
+          </Link>
+        ))}
+      </nav>
+      {!current ? (
+        <Empty icon="search" title="There is no such page" />
+      ) : visible.includes(current) ? (
+        <current.body key={current.path} />
+      ) : (
+        <Empty icon="lock" title="You may not see this">
+          Ask an administrator of your organisation for access.
+        </Empty>
+      )}
+    </Page>
+  );
+}
+
+export const { bootstrap, mount, update, unmount } = defineRemote(App, styles);

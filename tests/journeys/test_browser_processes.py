@@ -1,0 +1,69 @@
+"""A process in the browser: it waits without a worker, goes on when the event comes, and can be cancelled meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from apps.core.ids import uuid7
+from tests.engine.process_factories import process, step, value
+from tests.journeys.conftest import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.committed, pytest.mark.usefixtures("workers")]
+
+
+@pytest.fixture
+def waiting_run(api_for: Callable[..., Any], committed_acme: Any, unique: Callable[[str], str]) -> Any:
+    """`waiting_run()` starts a process that waits for an event of a type of the tenant's own; answers type and run."""
+    api = api_for(committed_acme)
+
+    def build() -> tuple[str, dict[str, Any]]:
+        type_ = f"com.acme.paid-{uuid7().hex}.v1"
+        contract = {"type": type_, "schema": {"type": "object"}}
+        assert api.post("/api/v2/event-contracts", contract, format="json").status_code == 201
+        pay = step("pay", "wait", config={"event": type_, "correlation": "input.invoice"}, name="Payment")
+        body = {"name": unique("Dunning"), "draft": process(pay, value("thank"))}
+        flow = api.post("/api/v2/flows", body, format="json").json()
+        request = {"environment": "dev", "version": "draft", "parameters": {"invoice": 7}}
+        started = api.post(f"/api/v2/flows/{flow['id']}/runs", request, format="json")
+        assert started.status_code == 202, started.json()
+        return type_, started.json()
+
+    return build
+
+
+def test_a_process_waits_for_its_event_and_goes_on(
+    stack: Stack, committed_acme: Any, visit: Callable[..., Page], waiting_run: Any, api_for: Callable[..., Any]
+) -> None:
+    type_, run = waiting_run()
+    page = visit(committed_acme, f"/runs/{run['id']}")
+    head = page.get_by_role("main").locator("header.page-head")
+    expect(head.get_by_text("Waiting", exact=True)).to_be_visible()
+    expect(head.get_by_text("draft, dev, process")).to_be_visible()
+    expect(page.get_by_text(f"Payment: Waits for {type_}.")).to_be_visible()
+    expect(page.get_by_text("Parked", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Reconciliation")).to_have_count(0)
+    expect(page.get_by_text("rows read")).to_have_count(0)
+
+    event = {"id": str(uuid7()), "type": type_, "subject": "invoice/7", "data": {"total": 12}}
+    assert api_for(committed_acme).post("/api/v2/events", event, format="json").status_code == 201
+    expect(head.get_by_text("Succeeded", exact=True)).to_be_visible()
+    expect(page.get_by_text("Parked", exact=True)).to_have_count(0)
+    expect(page.get_by_text("The event arrived.")).to_be_visible()
+
+
+def test_a_waiting_run_is_found_and_cancelled(
+    stack: Stack, committed_acme: Any, visit: Callable[..., Page], waiting_run: Any
+) -> None:
+    _type, run = waiting_run()
+    page = visit(committed_acme, f"/runs?status=waiting&flow={run['flow']['id']}")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=run["flow"]["name"]))
+    expect(row).to_contain_text("Waiting")
+    expect(row).to_contain_text("process · draft")
+    page.get_by_role("link", name=run["flow"]["name"]).click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the run").click()
+    expect(page.get_by_role("main").locator("header.page-head").get_by_text("Cancelled", exact=True)).to_be_visible()
