@@ -67,3 +67,38 @@ def test_a_waiting_run_is_found_and_cancelled(
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.get_by_role("main").locator("header.page-head").get_by_text("Cancelled", exact=True)).to_be_visible()
+
+
+def test_a_process_is_made_mended_and_run(stack: Stack, committed_acme: Any, visit: Callable[..., Page]) -> None:
+    page = visit(committed_acme, "/flows")
+    page.get_by_role("button", name="New process").click()
+    page.get_by_role("dialog", name="New process").get_by_label("Name").fill("Greeting")
+    page.get_by_role("button", name="Create").click()
+    text = page.get_by_label("Definition as JSON")
+    expect(page.get_by_text("No problems")).to_be_visible()
+    written = text.input_value()
+
+    text.fill(written.replace('"kind": "transform",', '"kind" "transform",'))
+    expect(page.get_by_text("A colon is needed here.")).to_be_visible()
+    text.press("Control+s")
+    expect(page.get_by_text("Not saved.", exact=True)).to_be_visible()
+
+    text.fill(written.replace("input.name", "input.nobody"))
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("status").get_by_text("Saved", exact=True)).to_be_visible()
+    finding = page.get_by_role("button").filter(has_text="nobody")
+    finding.click()
+    assert text.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == (
+        "\"'Hello ' || input.nobody\""
+    )
+
+    text.fill(written)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Run")
+    expect(dialog.get_by_label("Input")).to_have_value('{\n  "name": ""\n}')
+    dialog.get_by_label("Input").fill('{"name": "Ada"')
+    expect(dialog.get_by_text("This is not a JSON object.")).to_be_visible()
+    dialog.get_by_label("Input").fill('{"name": "Ada"}')
+    dialog.get_by_role("button", name="Start").click()
+    head = page.get_by_role("main").locator("header.page-head")
+    expect(head.get_by_text("Succeeded", exact=True)).to_be_visible()

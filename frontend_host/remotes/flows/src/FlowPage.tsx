@@ -1,17 +1,15 @@
 import type { Flow } from "@portal/api-client";
+import { fromJson } from "@portal/flow-model";
 import {
   Button,
-  Menu,
   Notice,
   Page,
   ResourceView,
   StatusBadge,
   type TabItem,
   Tabs,
-  TextInput,
   useAction,
   useCan,
-  useConfirm,
   useMfe,
   useQueryParams,
   useResource,
@@ -21,9 +19,11 @@ import { DeployDialog } from "./dialogs/DeployDialog";
 import { PublishDialog } from "./dialogs/PublishDialog";
 import { RunDialog } from "./dialogs/RunDialog";
 import { SuggestDrawer } from "./dialogs/SuggestDrawer";
+import { FlowDocumentProvider } from "./editor/flowDocument";
 import { SaveBadge } from "./editor/SaveBadge";
 import { EditorProvider, type FlowEditor, useFlowEditor } from "./editor/useFlowEditor";
 import { type ExpressionFocus, ExpressionFocusContext } from "./expression/focus";
+import { FlowActions, type OpenDialog } from "./FlowActions";
 import { ContractPanel } from "./panels/ContractPanel";
 import { HistoryPanel } from "./panels/HistoryPanel";
 import { Inspector, type InspectorTab } from "./panels/Inspector";
@@ -32,10 +32,10 @@ import { MappingPane } from "./panels/MappingPane";
 import { ReconciliationPanel } from "./panels/ReconciliationPanel";
 import { RulesPanel } from "./panels/RulesPanel";
 import { SourcePane } from "./panels/SourcePane";
+import { ProcessPage } from "./process/ProcessPage";
 
 type Tab = "mapping" | "rules" | "load" | "contract" | "reconciliation" | "history";
 type Pane = "source" | "mapping" | "inspector";
-type OpenDialog = "suggest" | "publish" | "deploy" | "run" | null;
 
 const TAB_OF_AREA: Record<string, Tab> = {
   field: "mapping",
@@ -58,7 +58,7 @@ export function FlowPage({ id }: { id: string }) {
         <ResourceView resource={flow}>{() => null}</ResourceView>
       </Page>
     );
-  return <Editor initial={flow.data} />;
+  return flow.data.kind === "process" ? <ProcessPage initial={flow.data} /> : <Editor initial={flow.data} />;
 }
 
 function Editor({ initial }: { initial: Flow }) {
@@ -81,56 +81,74 @@ function Editor({ initial }: { initial: Flow }) {
   return (
     <EditorProvider value={editor}>
       <ExpressionFocusContext value={focus}>
-        <Page
-          title={editor.flow.name}
-          back={{ to: "/flows", label: "Flows" }}
-          size="wide"
-          lead={
-            <span className="row wrap gap-2">
-              <SaveBadge />
-              {editor.flow.deployments.map((one) => (
-                <span key={one.environment} className="badge plain">
-                  {one.environment} v{one.version}
-                </span>
-              ))}
-              {editor.flow.last_run && <StatusBadge status={editor.flow.last_run.status} />}
-            </span>
-          }
-          actions={<FlowActions editor={editor} onOpen={setDialog} />}
-        >
-          <Conflict editor={editor} />
-          <Tabs
-            label="Parts of the flow"
-            items={[
-              { key: "mapping", label: "Mapping", ...tally("field") },
-              { key: "rules", label: "Rules", ...tally("filter", "validation") },
-              { key: "load", label: "Load", ...tally("load", "source", "target") },
-              { key: "contract", label: "Contract", ...tally("contract") },
-              { key: "reconciliation", label: "Reconciliation", ...tally("control") },
-              { key: "history", label: "History" },
-            ]}
-            value={tab}
-            onChange={setTab}
-          />
-          {tab === "mapping" && <Workbench onSuggest={() => setDialog("suggest")} onTab={setTab} />}
-          {tab === "rules" && <RulesPanel />}
-          {tab === "load" && <LoadPanel />}
-          {tab === "contract" && <ContractPanel />}
-          {tab === "reconciliation" && <ReconciliationPanel />}
-          {tab === "history" && <HistoryPanel />}
-          {dialog === "suggest" && mayEdit && <SuggestDrawer onClose={close} />}
-          {dialog === "publish" && (
-            <PublishDialog
-              onClose={close}
-              onPublished={() => {
-                close();
-                setTab("history");
-              }}
+        <FlowDocumentProvider value={editor}>
+          <Page
+            title={editor.flow.name}
+            back={{ to: "/flows", label: "Flows" }}
+            size="wide"
+            lead={
+              <span className="row wrap gap-2">
+                <SaveBadge />
+                {editor.flow.deployments.map((one) => (
+                  <span key={one.environment} className="badge plain">
+                    {one.environment} v{one.version}
+                  </span>
+                ))}
+                {editor.flow.last_run && <StatusBadge status={editor.flow.last_run.status} />}
+              </span>
+            }
+            actions={
+              <FlowActions
+                flow={editor.flow}
+                setFlow={editor.setFlow}
+                editable={editor.editable}
+                undo={editor.undo}
+                redo={editor.redo}
+                onOpen={setDialog}
+              />
+            }
+          >
+            <Conflict editor={editor} />
+            <Tabs
+              label="Parts of the flow"
+              items={[
+                { key: "mapping", label: "Mapping", ...tally("field") },
+                { key: "rules", label: "Rules", ...tally("filter", "validation") },
+                { key: "load", label: "Load", ...tally("load", "source", "target") },
+                { key: "contract", label: "Contract", ...tally("contract") },
+                { key: "reconciliation", label: "Reconciliation", ...tally("control") },
+                { key: "history", label: "History" },
+              ]}
+              value={tab}
+              onChange={setTab}
             />
-          )}
-          {dialog === "deploy" && <DeployDialog onClose={close} />}
-          {dialog === "run" && <RunDialog onClose={close} />}
-        </Page>
+            {tab === "mapping" && <Workbench onSuggest={() => setDialog("suggest")} onTab={setTab} />}
+            {tab === "rules" && <RulesPanel />}
+            {tab === "load" && <LoadPanel />}
+            {tab === "contract" && <ContractPanel />}
+            {tab === "reconciliation" && <ReconciliationPanel />}
+            {tab === "history" && (
+              <HistoryPanel
+                onRestore={(stored) => {
+                  const definition = fromJson(stored);
+                  editor.edit(() => definition);
+                }}
+              />
+            )}
+            {dialog === "suggest" && mayEdit && <SuggestDrawer onClose={close} />}
+            {dialog === "publish" && (
+              <PublishDialog
+                onClose={close}
+                onPublished={() => {
+                  close();
+                  setTab("history");
+                }}
+              />
+            )}
+            {dialog === "deploy" && <DeployDialog onClose={close} />}
+            {dialog === "run" && <RunDialog onClose={close} />}
+          </Page>
+        </FlowDocumentProvider>
       </ExpressionFocusContext>
     </EditorProvider>
   );
@@ -180,140 +198,6 @@ function Workbench({ onSuggest, onTab }: { onSuggest: () => void; onTab: (tab: T
         }}
       />
     </div>
-  );
-}
-
-function FlowActions({ editor, onOpen }: { editor: FlowEditor; onOpen: (dialog: OpenDialog) => void }) {
-  const { api, navigate, notify } = useMfe();
-  const [mayPublish, mayDeploy, mayRun] = [useCan("flow:publish"), useCan("flow:deploy"), useCan("run:start")];
-  const confirm = useConfirm();
-  const action = useAction({ toast: true });
-  const [renaming, setRenaming] = useState(false);
-  const { undo, redo } = editor;
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
-      // Controlled fields lose the browser's own undo; the editor's history covers typing as well.
-      event.preventDefault();
-      if (event.shiftKey) redo?.();
-      else undo?.();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [undo, redo]);
-  const archive = async () => {
-    if (
-      (await confirm({
-        title: `Archive ${editor.flow.name}?`,
-        text: "It can no longer run. Its versions and runs are kept.",
-        action: "Archive",
-        danger: true,
-      })) === null
-    )
-      return;
-    const done = await action.run(async () => {
-      await api.flows.archive(editor.flow.id);
-      return true;
-    });
-    if (!done) return;
-    const { id, name } = editor.flow;
-    notify({
-      tone: "ok",
-      title: `${name} was archived.`,
-      action: {
-        label: "Undo",
-        run: () => {
-          api.flows.restore(id).then(
-            () => notify({ tone: "ok", title: `${name} is back.` }),
-            (error: Error) => notify({ tone: "bad", title: "It could not be restored.", detail: error.message }),
-          );
-        },
-      },
-    });
-    navigate("/flows");
-  };
-  return (
-    <>
-      {editor.editable && (
-        <>
-          <Button
-            icon="undo"
-            tone="ghost"
-            aria-label="Undo"
-            title="Undo (Ctrl Z)"
-            disabled={!undo}
-            onClick={() => undo?.()}
-          />
-          <Button
-            icon="redo"
-            tone="ghost"
-            aria-label="Redo"
-            title="Redo (Ctrl Shift Z)"
-            disabled={!redo}
-            onClick={() => redo?.()}
-          />
-        </>
-      )}
-      {mayPublish && <Button onClick={() => onOpen("publish")}>Publish</Button>}
-      {mayDeploy && (
-        <Button
-          disabled={!editor.flow.latest_version}
-          title={editor.flow.latest_version ? undefined : "Publish a version first"}
-          onClick={() => onOpen("deploy")}
-        >
-          Deploy
-        </Button>
-      )}
-      {mayRun && (
-        <Button tone="primary" icon="run" onClick={() => onOpen("run")}>
-          Run
-        </Button>
-      )}
-      {editor.editable && (
-        <Menu
-          label="More"
-          items={[
-            { label: "Rename", icon: "edit", run: () => setRenaming(true) },
-            { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${editor.flow.id}`) },
-            "line",
-            { label: "Archive", icon: "trash", danger: true, run: archive },
-          ]}
-        />
-      )}
-      {renaming && <Rename editor={editor} onDone={() => setRenaming(false)} />}
-    </>
-  );
-}
-
-function Rename({ editor, onDone }: { editor: FlowEditor; onDone: () => void }) {
-  const { api } = useMfe();
-  const [name, setName] = useState(editor.flow.name);
-  const action = useAction({ toast: true });
-  const submit = async () => {
-    const stored = await action.run(() => api.flows.update(editor.flow.id, { name: name.trim() }));
-    if (!stored) return;
-    editor.setFlow(stored);
-    onDone();
-  };
-  return (
-    <form
-      className="row"
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (name.trim()) void submit();
-      }}
-    >
-      <TextInput
-        aria-label="Name of the flow"
-        value={name}
-        onChange={setName}
-        ref={(element: HTMLInputElement | null) => element?.focus()}
-      />
-      <Button type="submit" tone="primary" busy={action.busy}>
-        Rename
-      </Button>
-      <Button icon="close" tone="ghost" aria-label="Keep the name" onClick={onDone} />
-    </form>
   );
 }
 

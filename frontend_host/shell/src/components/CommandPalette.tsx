@@ -22,6 +22,13 @@ function staticCommands(shell: Shell): Command[] {
   }));
   const actions: (Command | false)[] = [
     can("flow:edit") && { id: "new-flow", label: "New flow", group: "Do", icon: "plus", run: go("/flows?create=1") },
+    can("flow:edit") && {
+      id: "new-process",
+      label: "New process",
+      group: "Do",
+      icon: "plus",
+      run: go("/flows?create=process"),
+    },
     can("connection:edit") && {
       id: "new-connection",
       label: "New connection",

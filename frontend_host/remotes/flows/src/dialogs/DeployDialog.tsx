@@ -11,11 +11,11 @@ import {
   useResource,
 } from "@portal/ui";
 import { useState } from "react";
-import { useEditor } from "../editor/useFlowEditor";
+import { useFlowDocument } from "../editor/flowDocument";
 
 export function DeployDialog({ onClose }: { onClose: () => void }) {
   const { api, notify } = useMfe();
-  const { flow, setFlow } = useEditor();
+  const { flow, setFlow } = useFlowDocument();
   const environments = useResource("environments", api.environments.list);
   const versions = useResource(`versions ${flow.id}`, (call) => api.flows.versions(flow.id, { limit: 50 }, call));
   const [environment, setEnvironment] = useState("dev");

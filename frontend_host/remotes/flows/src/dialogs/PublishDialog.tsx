@@ -1,10 +1,10 @@
 import { Button, Dialog, ErrorNotice, Field, Notice, TextArea, useAction, useMfe } from "@portal/ui";
 import { useState } from "react";
-import { useEditor } from "../editor/useFlowEditor";
+import { useFlowDocument } from "../editor/flowDocument";
 
 export function PublishDialog({ onClose, onPublished }: { onClose: () => void; onPublished: () => void }) {
   const { api, notify } = useMfe();
-  const { flow, flush, setFlow, problems } = useEditor();
+  const { flow, flush, setFlow, problems } = useFlowDocument();
   const [note, setNote] = useState("");
   const action = useAction();
   const errors = problems.filter((problem) => problem.severity === "error").length;

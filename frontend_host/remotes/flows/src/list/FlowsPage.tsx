@@ -20,6 +20,7 @@ import {
   useQueryParams,
 } from "@portal/ui";
 import { CreateFlowDialog } from "./CreateFlowDialog";
+import { CreateProcessDialog } from "./CreateProcessDialog";
 
 export function FlowsPage() {
   const { api, notify } = useMfe();
@@ -56,6 +57,8 @@ export function FlowsPage() {
           <span className="soft break">
             {flow.source.connection} · {flow.source.entity} → {flow.target?.entity}
           </span>
+        ) : flow.kind === "process" ? (
+          <span className="badge plain">Process</span>
         ) : (
           <span className="muted">–</span>
         ),
@@ -118,12 +121,21 @@ export function FlowsPage() {
       ),
     });
   const create = mayEdit && (
-    <Button tone="primary" icon="plus" onClick={() => setParams({ create: "1" })}>
-      New flow
-    </Button>
+    <>
+      <Button icon="plus" onClick={() => setParams({ create: "process" })}>
+        New process
+      </Button>
+      <Button tone="primary" icon="plus" onClick={() => setParams({ create: "1" })}>
+        New flow
+      </Button>
+    </>
   );
   return (
-    <Page title="Flows" lead="From a source, through a mapping, into the warehouse." actions={create}>
+    <Page
+      title="Flows"
+      lead="Loads from a source through a mapping into the warehouse, and processes of steps."
+      actions={create}
+    >
       <div className="toolbar">
         <SearchInput value={search} onChange={(value) => setParams({ search: value })} label="Search flows" />
         <Select
@@ -168,7 +180,10 @@ export function FlowsPage() {
           }
         </ResourceView>
       </Card>
-      {params.get("create") && mayEdit && (
+      {params.get("create") === "process" && mayEdit && (
+        <CreateProcessDialog onClose={() => setParams({ create: null })} />
+      )}
+      {params.get("create") === "1" && mayEdit && (
         <CreateFlowDialog
           connection={params.get("connection")}
           entity={params.get("entity")}

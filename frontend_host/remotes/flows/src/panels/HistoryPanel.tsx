@@ -1,13 +1,12 @@
-import type { FlowVersion } from "@portal/api-client";
+import type { FlowVersion, JsonObject } from "@portal/api-client";
 import { nameOf } from "@portal/api-client";
-import { fromJson } from "@portal/flow-model";
 import { Button, Card, Empty, Pager, ResourceView, Time, useAction, useConfirm, useMfe, usePages } from "@portal/ui";
-import { useEditor } from "../editor/useFlowEditor";
+import { useFlowDocument } from "../editor/flowDocument";
 
 /** Published versions. They never change; an old one can become the draft again. */
-export function HistoryPanel() {
+export function HistoryPanel({ onRestore }: { onRestore: (definition: JsonObject) => void }) {
   const { api, notify } = useMfe();
-  const { flow, edit, editable } = useEditor();
+  const { flow, editable } = useFlowDocument();
   const confirm = useConfirm();
   const action = useAction({ toast: true });
   const versions = usePages(
@@ -24,8 +23,7 @@ export function HistoryPanel() {
     if (answer === null) return;
     const full = await action.run(() => api.flows.version(flow.id, version.number));
     if (!full?.definition) return;
-    const definition = fromJson(full.definition);
-    edit(() => definition);
+    onRestore(full.definition);
     notify({ tone: "ok", title: `The draft is version ${version.number} again.` });
   };
   return (

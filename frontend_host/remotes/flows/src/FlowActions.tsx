@@ -1,0 +1,151 @@
+import type { Flow } from "@portal/api-client";
+import { Button, Menu, TextInput, useAction, useCan, useConfirm, useMfe } from "@portal/ui";
+import { useEffect, useState } from "react";
+
+export type OpenDialog = "suggest" | "publish" | "deploy" | "run" | null;
+
+interface FlowActionsProps {
+  flow: Flow;
+  setFlow: (flow: Flow) => void;
+  editable: boolean;
+  /** null: nothing to undo; left out: the page's own field has the browser's undo. */
+  undo?: (() => void) | null;
+  redo?: (() => void) | null;
+  onOpen: (dialog: OpenDialog) => void;
+}
+
+/** What can be done with a flow as a whole; a load's editor also brings its own undo. */
+export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: FlowActionsProps) {
+  const { api, navigate, notify } = useMfe();
+  const [mayPublish, mayDeploy, mayRun] = [useCan("flow:publish"), useCan("flow:deploy"), useCan("run:start")];
+  const confirm = useConfirm();
+  const action = useAction({ toast: true });
+  const [renaming, setRenaming] = useState(false);
+  const undoable = undo !== undefined;
+  useEffect(() => {
+    if (!undoable) return;
+    const onKey = (event: KeyboardEvent) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+      // Controlled fields lose the browser's own undo; the editor's history covers typing as well.
+      event.preventDefault();
+      if (event.shiftKey) redo?.();
+      else undo?.();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [undoable, undo, redo]);
+  const archive = async () => {
+    if (
+      (await confirm({
+        title: `Archive ${flow.name}?`,
+        text: "It can no longer run. Its versions and runs are kept.",
+        action: "Archive",
+        danger: true,
+      })) === null
+    )
+      return;
+    const done = await action.run(async () => {
+      await api.flows.archive(flow.id);
+      return true;
+    });
+    if (!done) return;
+    const { id, name } = flow;
+    notify({
+      tone: "ok",
+      title: `${name} was archived.`,
+      action: {
+        label: "Undo",
+        run: () => {
+          api.flows.restore(id).then(
+            () => notify({ tone: "ok", title: `${name} is back.` }),
+            (error: Error) => notify({ tone: "bad", title: "It could not be restored.", detail: error.message }),
+          );
+        },
+      },
+    });
+    navigate("/flows");
+  };
+  return (
+    <>
+      {editable && undoable && (
+        <>
+          <Button
+            icon="undo"
+            tone="ghost"
+            aria-label="Undo"
+            title="Undo (Ctrl Z)"
+            disabled={!undo}
+            onClick={() => undo?.()}
+          />
+          <Button
+            icon="redo"
+            tone="ghost"
+            aria-label="Redo"
+            title="Redo (Ctrl Shift Z)"
+            disabled={!redo}
+            onClick={() => redo?.()}
+          />
+        </>
+      )}
+      {mayPublish && <Button onClick={() => onOpen("publish")}>Publish</Button>}
+      {mayDeploy && (
+        <Button
+          disabled={!flow.latest_version}
+          title={flow.latest_version ? undefined : "Publish a version first"}
+          onClick={() => onOpen("deploy")}
+        >
+          Deploy
+        </Button>
+      )}
+      {mayRun && (
+        <Button tone="primary" icon="run" onClick={() => onOpen("run")}>
+          Run
+        </Button>
+      )}
+      {editable && (
+        <Menu
+          label="More"
+          items={[
+            { label: "Rename", icon: "edit", run: () => setRenaming(true) },
+            { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${flow.id}`) },
+            "line",
+            { label: "Archive", icon: "trash", danger: true, run: archive },
+          ]}
+        />
+      )}
+      {renaming && <Rename flow={flow} setFlow={setFlow} onDone={() => setRenaming(false)} />}
+    </>
+  );
+}
+
+function Rename({ flow, setFlow, onDone }: { flow: Flow; setFlow: (flow: Flow) => void; onDone: () => void }) {
+  const { api } = useMfe();
+  const [name, setName] = useState(flow.name);
+  const action = useAction({ toast: true });
+  const submit = async () => {
+    const stored = await action.run(() => api.flows.update(flow.id, { name: name.trim() }));
+    if (!stored) return;
+    setFlow(stored);
+    onDone();
+  };
+  return (
+    <form
+      className="row"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (name.trim()) void submit();
+      }}
+    >
+      <TextInput
+        aria-label="Name of the flow"
+        value={name}
+        onChange={setName}
+        ref={(element: HTMLInputElement | null) => element?.focus()}
+      />
+      <Button type="submit" tone="primary" busy={action.busy}>
+        Rename
+      </Button>
+      <Button icon="close" tone="ghost" aria-label="Keep the name" onClick={onDone} />
+    </form>
+  );
+}
