@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -274,3 +274,33 @@ class DeliveryTarget(ABC):
             session: the process's open `EgressSession`, the only way out.
             message: what to deliver.
         """
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """Who gets events of a type.
+
+    Attributes:
+        kind: `subscription` (a tenant's), `flow` (a process that waits for it or publishes it) or `subscriber` (code).
+        id: of the subscription or flow; None for code.
+        name: shown.
+        reads: changed fields that its filter or key names.
+    """
+
+    kind: str
+    id: UUID | None
+    name: str
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConsumerFinder:
+    """An app's answer to who uses an event type.
+
+    Attributes:
+        type: name of the finder.
+        find: full event type -> those who use it, in the current tenant.
+    """
+
+    type: str
+    find: Callable[[str], Iterable[Consumer]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from apps.core.registries import Registry
-from apps.events.contracts import DeliveryTarget, EventType, LiveKind, Subscriber, to_full_type
+from apps.events.contracts import ConsumerFinder, DeliveryTarget, EventType, LiveKind, Subscriber, to_full_type
 from apps.events.exceptions import EventTypeUnknown
 
 event_types: Registry[EventType] = Registry("event type", EventType)
 subscribers: Registry[Subscriber] = Registry("subscriber", Subscriber)  # type: ignore[type-abstract]
 live_kinds: Registry[LiveKind] = Registry("live kind", LiveKind)
 delivery_targets: Registry[DeliveryTarget] = Registry("delivery target", DeliveryTarget)  # type: ignore[type-abstract]
+consumer_finders: Registry[ConsumerFinder] = Registry("consumer finder", ConsumerFinder)
 
 
 def get_event_type(type_: str) -> EventType:

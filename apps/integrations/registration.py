@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from apps.access.registries import register_permissions
-from apps.events.contracts import EventType, LiveKind
-from apps.events.registries import event_types, live_kinds
+from apps.events.contracts import ConsumerFinder, EventType, LiveKind
+from apps.events.registries import consumer_finders, event_types, live_kinds
 from apps.integrations import events
 from apps.integrations.registries import deployment_checks
+from apps.integrations.selectors import list_event_users
 from apps.integrations.services.checks import BindingsComplete, PromotedInOrder, VariablesComplete
 from apps.integrations.services.environments import provision_environments
 from apps.integrations.services.rowcheck import FlowRowChecker
@@ -41,6 +42,7 @@ live_kinds.register(LiveKind("environment", "environment:view"))
 for _check in (BindingsComplete(), VariablesComplete(), PromotedInOrder()):
     deployment_checks.register(_check)
 row_checkers.register(FlowRowChecker())
+consumer_finders.register(ConsumerFinder("integrations.flows", list_event_users))
 
 # Second fence beside the trigger: a tenant's database role cannot even try to change a published version.
 register_table_rights("integrations_flow_version", "SELECT", "INSERT")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db.models import QuerySet
+from psycopg.types.json import Jsonb
 
 from apps.connectors.selectors import find_connection, find_connection_by_slug
+from apps.events.contracts import Consumer
 from apps.integrations.choices import DeploymentStatus
 from apps.integrations.contracts import Definition, EnvironmentRef, FlowRef, PublishedVersion, read_definition
 from apps.integrations.exceptions import (
@@ -231,3 +233,26 @@ def resolve_binding(environment_id: UUID, slot: str) -> UUID:
     if found is None:
         raise BindingMissing(f"The connection slot {slot!r} leads nowhere in this environment.", field=slot, value=slot)
     return found
+
+
+def list_event_users(type_: str) -> list[Consumer]:
+    """Processes whose draft or deployed versions wait for an event type or publish it, by name.
+
+    Args:
+        type_: full event type.
+    """
+    return [
+        Consumer("flow", row.id, row.name) for row in Flow.objects.raw(_EVENT_USERS, {"used": Jsonb({"type": type_})})
+    ]
+
+
+_EVENT_USERS = """
+SELECT f.id, f.name FROM integrations_flow f
+WHERE f.kind = 'process' AND f.archived_at IS NULL AND (
+  jsonb_path_exists(f.draft, '$.** ? (@.event == $type)', %(used)s)
+  OR EXISTS (
+    SELECT FROM integrations_deployment d JOIN integrations_flow_version v ON v.id = d.version_id
+    WHERE d.flow_id = f.id AND d.status = 'active'
+    AND jsonb_path_exists(v.definition, '$.** ? (@.event == $type)', %(used)s)))
+ORDER BY f.name, f.id
+"""

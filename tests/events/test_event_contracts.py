@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.access.contracts import Actor
 from apps.access.services.api_keys import create_api_key
 from apps.access.services.http import actor_for_user
 from apps.audit.models import AuditEntry
@@ -15,7 +16,9 @@ from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.events.services.compatibility import list_changes
 from apps.events.services.event_contracts import create_contract, publish_custom_event
+from apps.integrations.services.flows import create_flow
 from apps.tenancy.services.context import tenant_context
+from tests.engine.process_factories import process, step, value
 from tests.events.hooks import SYSTEM, deliveries, fan_out, subscribe
 
 ROOT = "/api/v2/event-contracts"
@@ -239,3 +242,18 @@ def test_one_id_published_at_once_by_many_is_one_event(committed_acme: Any) -> N
     assert [one.duplicate for one in found].count(False) == 1
     with tenant_context(committed_acme):
         assert Event.objects.filter(type=type_).count() == 1
+
+
+def test_processes_that_use_a_type_are_named_among_its_consumers(acme: Any, globex: Any, api_for: Any) -> None:
+    made = define(api_for(acme))
+    for tenant, name in ((acme, "Wait for it"), (globex, "Foreign")):
+        with tenant_context(tenant):
+            inner = step("pay", "wait", config={"event": TYPE})
+            loop = step("each", "foreach", config={"items": "[1]", "steps": [inner]})
+            create_flow(name, definition=process(loop), actor=Actor.system("tests"))
+            create_flow("Other", definition=process(value("a")), actor=Actor.system("tests"))
+
+    body = {"schema": changed(id={"type": "string"})}
+    check = api_for(acme).post(f"{ROOT}/{made['id']}/check", body, format="json").json()
+
+    assert [(one["kind"], one["name"]) for one in check["consumers"]] == [("flow", "Wait for it")]

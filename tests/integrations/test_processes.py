@@ -114,6 +114,11 @@ def test_right_process_has_no_problems(as_acme: Tenant) -> None:
             "steps[0].config.event",
             "integrations.event_reserved",
         ),
+        (
+            process(step("a", "wait", config={"event": "com.acme.payd.v1"})),
+            "steps[0].config.event",
+            "integrations.event_undefined",
+        ),
         (process(step("a", "nonsense")), "steps[0].kind", "integrations.invalid_value"),
         (process(step("a", config={"valuez": {}})), "steps[0].config.valuez", "integrations.unknown_key"),
         (process(step("a", "return"), value("b")), "steps[1]", "integrations.step_unreachable"),

@@ -85,7 +85,7 @@ class SchemaChangeOutput(serializers.Serializer):
 class ConsumerOutput(serializers.Serializer):
     """Who gets events of the type."""
 
-    kind = serializers.ChoiceField(choices=["subscription", "subscriber"])
+    kind = serializers.ChoiceField(choices=["subscription", "flow", "subscriber"])
     id = serializers.UUIDField(allow_null=True)
     name = serializers.CharField()
     reads = serializers.ListField(child=serializers.CharField(), help_text="Changed fields that its expressions name.")

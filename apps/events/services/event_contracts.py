@@ -19,7 +19,7 @@ from apps.access.services.permissions import check_permission
 from apps.core.exceptions import Problem
 from apps.core.ids import uuid7
 from apps.events.choices import Compatibility, SubscriptionStatus
-from apps.events.contracts import TYPE_PREFIX
+from apps.events.contracts import TYPE_PREFIX, Consumer
 from apps.events.exceptions import (
     ContractBreaks,
     ContractInvalid,
@@ -28,7 +28,7 @@ from apps.events.exceptions import (
     PublicationConflict,
 )
 from apps.events.models import ContractVersion, EventContract, EventSubscription, Publication
-from apps.events.registries import subscribers
+from apps.events.registries import consumer_finders, subscribers
 from apps.events.services.compatibility import Change, is_broken, list_changes
 from apps.events.services.fan_out import matcher_of
 from apps.events.services.outbox import append_event, check_size
@@ -42,23 +42,6 @@ MAX_PROBLEMS = 20
 MAX_DEPTH = 20
 TYPE = re.compile(r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*\.v[1-9][0-9]{0,3}\Z")
 CLIENT_ID = re.compile(r"^[\x21-\x7e]{1,200}\Z")
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """Who gets events of a type.
-
-    Attributes:
-        kind: `subscription` (a tenant's) or `subscriber` (the portal's own code).
-        id: of the subscription; None for code.
-        name: shown.
-        reads: changed fields that its filter or key names.
-    """
-
-    kind: str
-    id: UUID | None
-    name: str
-    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -266,7 +249,10 @@ def list_consumers(type_: str, fields: set[str]) -> list[Consumer]:
             reads = tuple(name for name in sorted(fields) if re.search(rf"\b{re.escape(name)}\b", text))
             found.append(Consumer("subscription", row.id, row.name, reads))
     code = [one for one in subscribers if "*" not in one.types and one.wants(type_)]
-    return found + [Consumer("subscriber", None, one.name) for one in code]
+    found += [Consumer("subscriber", None, one.name) for one in code]
+    for finder in consumer_finders:
+        found += finder.find(type_)
+    return found
 
 
 def _schema_problems(schema: Mapping[str, Any]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 from apps.core.exceptions import Problem
 from apps.events.contracts import to_full_type
 from apps.events.registries import event_types
+from apps.events.selectors import is_event_defined
 from apps.expressions.services.parsing import ParseRefused, parse_expression
 from apps.expressions.tree import Lambda, Name, Node
 from apps.expressions.types import find_type
@@ -32,6 +34,7 @@ EXPRESSIONS = {
     "workday": ("days",),
     "wait": ("correlation", "timeout_s"),
 }
+VERSIONED = re.compile(r"\.v[0-9]+\Z")
 Path = list[str | int]
 
 
@@ -151,6 +154,15 @@ class _Finder:
         if step.kind == "publish" and event_types.find(to_full_type(config["event"])) is not None:
             message = f"Only the portal announces {config['event']}; choose another name."
             self.add([*path, "event"], "event_reserved", message)
+        elif step.kind in ("publish", "wait") and VERSIONED.search(config["event"]):
+            self.event_type(config["event"], [*path, "event"])
+
+    def event_type(self, name: str, path: Path) -> None:
+        """A name with a version looks like a type; when none is defined it would silently be a message's name."""
+        if event_types.find(to_full_type(name)) is None and not is_event_defined(name):
+            message = f"No event type {name} is defined, so this is the name of a message between processes."
+            hint = "Define the type under Events, or correct its name."
+            self.add(path, "event_undefined", message, severity="warning", hint=hint)
 
     def write_settings(self, config: Any, path: Path) -> None:
         names = [item["name"] for item in config["fields"]]
