@@ -45,6 +45,9 @@ def _paths(ledger: Ledger, api: Any, unique: Callable[[str], str]) -> dict[str, 
     hook = {"name": unique("Hook"), "types": ["nothing.*"], "config": {"url": "https://example.com/hook"}}
     webhook = _make(api, "event-subscriptions", hook)
     assert api.post(f"/api/v2/event-subscriptions/{webhook}/test").status_code < 300
+    contract = _make(
+        api, "event-contracts", {"type": f"com.acme.{unique('t').lower()}.v1", "schema": {"type": "object"}}
+    )
     _make(api, "webhook-endpoints", {"name": unique("Shop"), "scheme": "standard-webhooks"})
     dunning = process(step("pay", "wait", config={"event": "never"}), value("thank"))
     parked = _make(api, "flows", {"name": unique("Dunning"), "draft": dunning})
@@ -72,6 +75,8 @@ def _paths(ledger: Ledger, api: Any, unique: Callable[[str], str]) -> dict[str, 
         "waiting process": f"/runs/{waiting}",
         "quarantine": "/quarantine",
         "events": "/events",
+        "event types": "/events/types",
+        "event type": f"/events/types?type={contract}",
         "webhooks out": "/events/webhooks",
         "webhook out": f"/events/webhooks/{webhook}",
         "webhooks in": "/events/incoming",

@@ -145,3 +145,42 @@ def test_a_viewer_looks_and_changes_nothing(stack: Stack, committed_acme: Any, v
         page.goto(stack.url("acme", path))
         expect(page.get_by_role("heading", name="Events")).to_be_visible()
         expect(page.get_by_role("button", name=button)).to_have_count(0)
+
+
+def test_a_type_is_defined_and_a_breaking_version_names_who_breaks(
+    committed_acme: Any,
+    visit: Callable[..., Page],
+    api_for: Callable[..., Any],
+    unique: Callable[[str], str],
+    console: ConsoleWatch,
+) -> None:
+    type_, hook = f"com.acme.t{uuid7().hex}.v1", unique("Ledger")
+    page = visit(committed_acme, "/events/types")
+    page.get_by_role("button", name="New type").click()
+    form = page.get_by_role("dialog", name="New type of event")
+    form.get_by_label("Type", exact=True).fill("No Type")
+    form.get_by_label("Schema").fill("{")
+    expect(form.get_by_text("This is not JSON")).to_be_visible()
+    expect(form.get_by_role("button", name="Define")).to_be_disabled()
+    form.get_by_label("Schema").fill(json.dumps({"type": "object", "properties": {"total": {"type": "number"}}}))
+    console.expect("422 .*/api/v2/event-contracts")
+    form.get_by_role("button", name="Define").click()
+    expect(form.get_by_role("alert").first).to_be_visible()
+    form.get_by_label("Type", exact=True).fill(type_)
+    form.get_by_role("button", name="Define").click()
+    drawer = page.get_by_role("dialog", name=type_)
+    expect(drawer.get_by_label("Schema", exact=True)).to_contain_text("total")
+
+    subscription = {"name": hook, "types": [type_], "config": {"url": "https://example.com/hook"}}
+    assert api_for(committed_acme).post("/api/v2/event-subscriptions", subscription, format="json").status_code == 201
+    drawer.get_by_role("button", name="New version").click()
+    form = page.get_by_role("dialog", name=f"Version 2 of {type_}")
+    form.get_by_label("Schema").fill(json.dumps({"type": "object", "properties": {"total": {"type": "string"}}}))
+    form.get_by_role("button", name="Check").click()
+    expect(form.get_by_text("This breaks what was promised.")).to_be_visible()
+    expect(form.get_by_text(hook)).to_be_visible()
+    expect(form.get_by_role("button", name="Publish")).to_be_disabled()
+    form.get_by_label("Publish although it breaks what was promised").check()
+    form.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text(f"Version 2 of {type_} is published.")).to_be_visible()
+    expect(page.get_by_role("dialog", name=type_).get_by_role("list", name="Versions").locator("li")).to_have_count(2)

@@ -1975,10 +1975,11 @@ export interface components {
         };
         /**
          * @description * `subscription` - subscription
+         *     * `flow` - flow
          *     * `subscriber` - subscriber
          * @enum {string}
          */
-        readonly ConsumerOutputKindEnum: "subscription" | "subscriber";
+        readonly ConsumerOutputKindEnum: "subscription" | "flow" | "subscriber";
         /** @description What changes; the rest stays. */
         readonly ContractChangeInputRequest: {
             readonly description?: string;

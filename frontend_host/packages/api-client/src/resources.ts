@@ -133,6 +133,18 @@ export function createResources(http: Http) {
         http.post<T.ApiKey>("/api-keys", body),
       revoke: (id: string) => http.delete(`/api-keys/${enc(id)}`),
     },
+    eventContracts: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.EventContract>>("/event-contracts", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.EventContract>(`/event-contracts/${enc(id)}`, {}, call),
+      create: (body: { type: string; description: string; compatibility: string; schema: unknown }) =>
+        http.post<T.EventContract>("/event-contracts", body),
+      check: (id: string, schema: unknown) =>
+        http.post<T.ContractCheck>(`/event-contracts/${enc(id)}/check`, { schema }),
+      versions: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.EventContractVersion>>(`/event-contracts/${enc(id)}/versions`, query, call),
+      publish: (id: string, body: { schema: unknown; note: string; accept_breaking: boolean }) =>
+        http.post<T.EventContractVersion>(`/event-contracts/${enc(id)}/versions`, body),
+    },
     events: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.CloudEvent>>("/events", query, call),
       get: (id: string, call?: CallOptions) => http.get<T.CloudEvent>(`/events/${enc(id)}`, {}, call),

@@ -4,9 +4,11 @@ import styles from "./events.css?inline";
 import { IncomingSection } from "./IncomingSection";
 import { SubscriptionPage } from "./SubscriptionPage";
 import { SubscriptionsSection } from "./SubscriptionsSection";
+import { TypesSection } from "./TypesSection";
 
 const SECTIONS = [
   { path: "/events", label: "Log", permission: "event:view", body: ExplorerSection },
+  { path: "/events/types", label: "Types", permission: "event:view", body: TypesSection },
   { path: "/events/webhooks", label: "Webhooks out", permission: "webhook:view", body: SubscriptionsSection },
   { path: "/events/incoming", label: "Webhooks in", permission: "webhook:view", body: IncomingSection },
 ];

@@ -18,6 +18,33 @@ export interface EventType {
   schema: unknown;
 }
 
+export interface EventContract {
+  id: string;
+  type: string;
+  description: string;
+  compatibility: "none" | "backward" | "forward" | "full";
+  version: number;
+  schema: unknown;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface EventContractVersion {
+  number: number;
+  schema: unknown;
+  note: string;
+  published_by: string;
+  created_at: string;
+}
+
+/** What a new schema would mean: each difference, and who gets events of the type. */
+export interface ContractCheck {
+  compatible: boolean;
+  mode: string;
+  changes: { path: string; message: string; breaks: ("backward" | "forward")[] }[];
+  consumers: { kind: "subscription" | "flow" | "subscriber"; id: string | null; name: string; reads: string[] }[];
+}
+
 export interface SubscriptionHealth {
   state: "unknown" | "healthy" | "failing";
   delivered: number;
