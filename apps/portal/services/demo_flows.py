@@ -28,8 +28,8 @@ INVOICE_RULES = [
 
 
 def build_flow_specs() -> list[FlowSpec]:
-    """The demo's flows as `{slug, name, description, definition}`, in the order in which they should first run."""
-    return [_customers(), _invoices(), _lines(), _payments()]
+    """The demo as `{slug, name, description, definition}`: loads in the order of their first run, then the process."""
+    return [_customers(), _invoices(), _lines(), _payments(), _dunning()]
 
 
 def _definition(
@@ -193,4 +193,55 @@ def _payments() -> FlowSpec:
             load={"mode": "incremental", "cursor": "updated_at", "lookback_s": 300, "late_commit_guard": True},
             controls=[("Amount received", "amount", "amount")],
         ),
+    }
+
+
+def _dunning() -> FlowSpec:
+    """A process over the loads: it brings the invoices up to date, asks the ERP, and decides."""
+    overdue = (
+        "SELECT count(*) AS invoices, coalesce(sum(total_amount), 0) AS amount FROM invoices"
+        " WHERE status = 'open' AND due_date < current_date"
+    )
+    found = {"count": "steps.overdue.output.rows[1].invoices", "amount": "steps.overdue.output.rows[1].amount"}
+    return {
+        "slug": "dunning",
+        "name": "Dunning",
+        "description": "Loads the invoices, counts what is overdue, and tells other processes when there is something.",
+        "definition": {
+            "schema": "process/1",
+            "kind": "process",
+            "steps": [
+                {"id": "invoices", "kind": "load", "name": "Load the invoices", "config": {"flow": "invoices"}},
+                {
+                    "id": "overdue",
+                    "kind": "query",
+                    "name": "Ask what is overdue",
+                    "retry": {"max_attempts": 3},
+                    "config": {"connection": "erp", "text": overdue, "limit": 1},
+                },
+                {
+                    "id": "decide",
+                    "kind": "branch",
+                    "name": "Is anything overdue?",
+                    "config": {
+                        "cases": [
+                            {
+                                "name": "yes",
+                                "when": f"{found['count']} > 0",
+                                "steps": [
+                                    {
+                                        "id": "tell",
+                                        "kind": "publish",
+                                        "name": "Tell the reminders",
+                                        "config": {"event": "invoices.overdue", "data": found},
+                                    }
+                                ],
+                            }
+                        ],
+                        "default": [{"id": "calm", "kind": "transform", "config": {"constants": {"overdue": 0}}}],
+                    },
+                },
+            ],
+            "output": found,
+        },
     }
