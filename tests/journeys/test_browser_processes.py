@@ -102,3 +102,7 @@ def test_a_process_is_made_mended_and_run(stack: Stack, committed_acme: Any, vis
     dialog.get_by_role("button", name="Start").click()
     head = page.get_by_role("main").locator("header.page-head")
     expect(head.get_by_text("Succeeded", exact=True)).to_be_visible()
+    expect(page.get_by_label("Input", exact=True)).to_have_value('{\n  "name": "Ada"\n}')
+    expect(page.get_by_label("Result", exact=True)).to_have_value('{\n  "greeting": "Hello Ada"\n}')
+    page.get_by_label("Data of greet").click()
+    expect(page.get_by_label("Output of greet")).to_have_value('{\n  "greeting": "Hello Ada"\n}')

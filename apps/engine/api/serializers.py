@@ -46,6 +46,7 @@ class ProgressSerializer(serializers.Serializer[Any]):
 class StageSerializer(serializers.Serializer[Any]):
     """One step of a run, as its latest attempt stands."""
 
+    id = serializers.UUIDField(help_text="Of the step, whose data is at `/runs/{run_id}/steps/{id}`.")
     path = serializers.CharField()
     name = serializers.CharField()
     kind = serializers.CharField()
@@ -304,6 +305,7 @@ def stage_to_json(step: StepResult) -> dict[str, Any]:
         end = step.ended_at if step.status in ENDED_STEP_STATUSES and step.ended_at else now()
         seconds = (end - step.started_at).total_seconds()
     return {
+        "id": str(step.pk),
         "path": step.path,
         "name": step.name,
         "kind": step.kind,

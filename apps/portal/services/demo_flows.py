@@ -200,7 +200,7 @@ def _dunning() -> FlowSpec:
     """A process over the loads: it brings the invoices up to date, asks the ERP, and decides."""
     overdue = (
         "SELECT count(*) AS invoices, coalesce(sum(total_amount), 0) AS amount FROM invoices"
-        " WHERE status = 'open' AND due_date < current_date"
+        " WHERE status = 'sent' AND due_date < current_date"
     )
     found = {"count": "steps.overdue.output.rows[1].invoices", "amount": "steps.overdue.output.rows[1].amount"}
     return {

@@ -3628,6 +3628,11 @@ export interface components {
         readonly SourceKnownEnum: "live" | "cached" | "contract" | "unknown";
         /** @description One step of a run, as its latest attempt stands. */
         readonly Stage: {
+            /**
+             * Format: uuid
+             * @description Of the step, whose data is at `/runs/{run_id}/steps/{id}`.
+             */
+            readonly id: string;
             readonly path: string;
             readonly name: string;
             readonly kind: string;

@@ -87,6 +87,8 @@ export function createResources(http: Http) {
       get: (id: string, call?: CallOptions) => http.get<T.Run>(`/runs/${enc(id)}`, {}, call),
       log: (id: string, after: number, limit: number, call?: CallOptions) =>
         http.get<{ results: T.LogLine[]; next_after: number | null }>(`/runs/${enc(id)}/log`, { after, limit }, call),
+      step: (id: string, step: string, call?: CallOptions) =>
+        http.get<T.StepDetail>(`/runs/${enc(id)}/steps/${enc(step)}`, {}, call),
       cancel: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/cancel`),
       resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
       retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),

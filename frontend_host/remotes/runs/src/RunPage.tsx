@@ -23,6 +23,7 @@ import { useEffect, useState } from "react";
 import { LogCard } from "./LogCard";
 import { ReconciliationCard } from "./ReconciliationCard";
 import { StageList } from "./StageList";
+import { JsonBox } from "./StepData";
 import { describeKind, describeWaits, isActive, isStoppable } from "./status";
 
 export function RunPage({ id }: { id: string }) {
@@ -135,13 +136,21 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
       <div className="run-columns">
         <div className="stack">
           <Card title={run.kind === "process" ? "Steps" : "Stages"} flush>
-            <StageList stages={run.stages ?? []} />
+            <StageList runId={run.id} stages={run.stages ?? []} data={run.kind === "process"} />
           </Card>
           <LogCard runId={run.id} active={isActive(run.status)} />
         </div>
         <div className="stack">
           {run.kind !== "process" && <ReconciliationCard run={run} onSigned={onChanged} />}
           <WriteCard run={run} />
+          {run.kind === "process" && (
+            <Card title="Input and result">
+              <div className="stack gap-3">
+                <JsonBox label="Input" value={run.parameters} />
+                {run.status === "succeeded" && <JsonBox label="Result" value={run.result} />}
+              </div>
+            </Card>
+          )}
           <Card title="About this run">
             <Facts
               items={[

@@ -10,6 +10,7 @@ import {
   StatusBadge,
   useMfe,
 } from "@portal/ui";
+import { StepData } from "./StepData";
 
 const MARKS: Partial<Record<StepStatus, IconName>> = {
   succeeded: "check",
@@ -27,8 +28,8 @@ function detailOf(detail: Stage["detail"]): string | null {
     .join(", ");
 }
 
-/** The stages in order; each bar shows when the stage ran within the whole run. */
-export function StageList({ stages }: { stages: Stage[] }) {
+/** The stages in order; each bar shows when the stage ran within the whole run. With `data`, each opens. */
+export function StageList({ runId, stages, data }: { runId: string; stages: Stage[]; data: boolean }) {
   const { locale } = useMfe();
   if (!stages.length)
     return (
@@ -78,6 +79,7 @@ export function StageList({ stages }: { stages: Stage[] }) {
                 </div>
               )}
               {detail && <span className="xs muted break">{detail}</span>}
+              {data && <StepData runId={runId} stepId={stage.id} name={stage.name} />}
             </div>
           </li>
         );

@@ -1,6 +1,6 @@
 import type { Connection } from "./connections";
 import type { RowError } from "./flows";
-import type { Row } from "./json";
+import type { JsonObject, JsonValue, Row } from "./json";
 
 export const RUN_STATUSES = ["queued", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled"] as const;
 export type RunStatus = (typeof RUN_STATUSES)[number];
@@ -18,6 +18,8 @@ export const STEP_STATUSES = [
 export type StepStatus = (typeof STEP_STATUSES)[number];
 
 export interface Stage {
+  /** Of the step, whose data is read with `runs.step`. */
+  id: string;
   path: string;
   name: string;
   kind: string;
@@ -29,6 +31,15 @@ export interface Stage {
   bytes: number | null;
   rows_per_s: number | null;
   detail: string | null | Record<string, unknown>;
+}
+
+/** What one execution of a step left. */
+export interface StepDetail {
+  id: string;
+  path: string;
+  output: JsonValue;
+  error: { code?: string; message?: string } | null;
+  deliveries: number;
 }
 
 export interface Control {
@@ -86,6 +97,9 @@ export interface Run {
   };
   /** Left out of lists. */
   stages?: Stage[];
+  /** Left out of lists: what a process was given and what it left. */
+  parameters?: JsonObject;
+  result?: JsonValue;
   /** Left out of lists. */
   reconciliation?: Reconciliation | null;
   queue_reason?: string | null;
