@@ -223,3 +223,24 @@ class WaitTimedOut(TerminalError):
     """What the step waited for did not come in time."""
 
     code = "engine.process.wait_timed_out"
+
+
+class DecisionOpen(TerminalError):
+    """No rule of the decision table applies."""
+
+    code = "engine.process.decision_open"
+    default_remedy = "Add a rule for it, or give the table an `otherwise`."
+
+
+class DecisionAmbiguous(TerminalError):
+    """More than one rule of the decision table applies, and only one may."""
+
+    code = "engine.process.decision_ambiguous"
+    default_remedy = "Narrow the rules, or choose another hit policy."
+
+
+class DecisionInputOutside(TerminalError):
+    """An input of the decision table is outside of its declared domain."""
+
+    code = "engine.process.decision_input_outside"
+    default_remedy = "Correct the value, or widen the domain and look at the gaps that it opens."

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "workday": {"days": "1", "at": "09:00"},
     "wait": {"correlation": None, "timeout_s": None, "on_timeout": "fail", "look_back": False},
     "publish": {"correlation": None, "data": {}},
+    "decide": {"hit": "unique", "otherwise": None},
 }
 """Settings that a kind has when they are left out."""
 
@@ -232,6 +233,8 @@ def _to_step(data: Mapping[str, Any]) -> ProcessStep:
             bodies.append(StepBody(DEFAULT_BRANCH, _to_steps(config.pop("default"))))
     elif kind in ("foreach", "while"):
         bodies = [StepBody("", _to_steps(config.pop("steps")))]
+    elif kind == "decide":
+        config["rules"] = [{"when": {}, "priority": 0, **rule} for rule in config["rules"]]
     return ProcessStep(
         id=data["id"],
         kind=kind,

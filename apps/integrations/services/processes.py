@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from apps.integrations.exceptions import EnvironmentNotFound
 from apps.integrations.models import Calendar, Flow
 from apps.integrations.process_contracts import DEFAULT_BRANCH, ERROR_BRANCH, ProcessDefinition, ProcessStep
 from apps.integrations.selectors import find_binding, get_environment
+from apps.integrations.services.decisions import find_decision_problems
 from apps.integrations.shape import path_text
 
 ENDING_KINDS = ("raise", "return")
@@ -90,6 +91,8 @@ class _Finder:
             inner = scope
             if step.kind == "while" and parts[0] in ("condition", "next"):
                 inner = self.loop_scope(step, scope, names_body=parts[0] == "next")
+            if step.kind == "decide" and parts[0] in ("rules", "otherwise"):
+                inner = scope.within("given")
             self.expression(text, [*path, "config", *parts], inner)
         self.settings(step, [*path, "config"])
         self.bodies(step, path, scope)
@@ -149,6 +152,8 @@ class _Finder:
             unknown = sorted(set(config["next"]) - set(config["state"]))
             for name in unknown:
                 self.add([*path, "next", name], "state_unknown", f"The state has no {name!r} to begin with.")
+        if step.kind == "decide":
+            self.problems += find_decision_problems(config, path)
         if step.kind == "write":
             self.write_settings(config, path)
         if step.kind == "publish" and event_types.find(to_full_type(config["event"])) is not None:
@@ -252,6 +257,19 @@ def expressions_of(step: ProcessStep) -> Iterator[tuple[Path, str]]:
         for listed in ("state", "next"):
             for name, text in config[listed].items():
                 yield [listed, name], text
+    if step.kind == "decide":
+        yield from _decision_expressions(config)
+
+
+def _decision_expressions(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Inputs and answers; the conditions see the inputs only, and are checked with the table."""
+    for index, item in enumerate(config["inputs"]):
+        yield ["inputs", index, "expression"], item["expression"]
+    for index, rule in enumerate(config["rules"]):
+        for name, text in rule["then"].items():
+            yield ["rules", index, "then", name], text
+    for name, text in (config["otherwise"] or {}).items():
+        yield ["otherwise", name], text
 
 
 @lru_cache(maxsize=2_048)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.engine.services.processes import quick, subruns, systems, waits
+from apps.engine.services.processes import decisions, quick, subruns, systems, waits
 from apps.engine.services.processes.steps import ProcessStepType
 
 PROCESS_STEPS: tuple[ProcessStepType, ...] = (
@@ -17,6 +17,7 @@ PROCESS_STEPS: tuple[ProcessStepType, ...] = (
     quick.Return(),
     quick.Output(),
     quick.Publish(),
+    decisions.Decide(),
     subruns.RunLoad(),
     subruns.RunFlow(),
     waits.Delay(),
