@@ -68,6 +68,7 @@ _BUILDER = {
     "webhook:edit",
     "event:define",
     "event:publish",
+    "task:answer",
 }
 _OPERATOR = {
     "run:start",
@@ -77,6 +78,7 @@ _OPERATOR = {
     "connection:use",
     "event:replay",
     "webhook:inspect",
+    "task:answer",
 }
 
 
@@ -90,7 +92,7 @@ def builtin_role_permissions(role: str) -> frozenset[str]:
         BuiltinRole.VIEWER: set(),
         BuiltinRole.BUILDER: _BUILDER,
         BuiltinRole.OPERATOR: _OPERATOR,
-        BuiltinRole.APPROVER: {"reconciliation:sign"},
+        BuiltinRole.APPROVER: {"reconciliation:sign", "task:answer"},
     }[BuiltinRole(role)]
     return known & (viewer | extra)
 

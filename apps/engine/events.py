@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,9 @@ RUN_COMPLETED = "run.completed.v1"
 RUN_FAILED = "run.failed.v1"
 RUN_CANCELLED = "run.cancelled.v1"
 PROCESS_MESSAGE = "process.message.v1"
+TASK_CREATED = "task.created.v1"
+TASK_ANSWERED = "task.answered.v1"
+TASK_EXPIRED = "task.expired.v1"
 
 ALL_TYPES = (RUN_STARTED, RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED)
 
@@ -44,3 +48,18 @@ class ProcessMessage:
     run_id: UUID
     flow_id: UUID
     path: str
+
+
+@dataclass(frozen=True)
+class TaskChanged:
+    """A task for people was made, answered once more, or not answered in time. `status` says whether it is complete."""
+
+    task_id: UUID
+    run_id: UUID
+    flow_id: UUID
+    path: str
+    title: str
+    status: str
+    answers: int
+    required: int
+    due_at: datetime | None = None

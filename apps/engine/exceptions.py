@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.core.exceptions import Conflict, LimitExceeded, NotFound, TerminalError, TransientError, ValidationFailed
+from apps.core.exceptions import (
+    Conflict,
+    LimitExceeded,
+    NotFound,
+    PermissionDenied,
+    TerminalError,
+    TransientError,
+    ValidationFailed,
+)
 
 
 class RunNotFound(NotFound):
@@ -244,3 +252,73 @@ class DecisionInputOutside(TerminalError):
 
     code = "engine.process.decision_input_outside"
     default_remedy = "Correct the value, or widen the domain and look at the gaps that it opens."
+
+
+class TaskNotFound(NotFound):
+    """There is no such task."""
+
+    code = "engine.task.not_found"
+
+
+class TaskNeedsPerson(PermissionDenied):
+    """Only a person who has signed in may work on a task; an API key may not."""
+
+    code = "engine.task.needs_person"
+
+
+class TaskNotYours(PermissionDenied):
+    """You are not among those who may answer this task."""
+
+    code = "engine.task.not_yours"
+
+
+class TaskClosed(Conflict):
+    """The task has ended."""
+
+    code = "engine.task.closed"
+    default_remedy = "Reload the task to see how it ended."
+
+
+class TaskAlreadyAnswered(Conflict):
+    """You have answered this task already."""
+
+    code = "engine.task.already_answered"
+
+
+class TaskClaimed(Conflict):
+    """Somebody else works on this task."""
+
+    code = "engine.task.claimed"
+    default_remedy = "Ask them to give it back."
+
+
+class TaskNotClaimable(Conflict):
+    """The task needs several answers, so nobody has it alone."""
+
+    code = "engine.task.not_claimable"
+    default_remedy = "Answer it."
+
+
+class AnswerInvalid(ValidationFailed):
+    """The answer does not fit the form."""
+
+    code = "engine.task.answer_invalid"
+
+
+class DelegateInvalid(ValidationFailed):
+    """The task cannot be delegated to that person."""
+
+    code = "engine.task.delegate_invalid"
+
+
+class TaskImpossible(TerminalError):
+    """The task could never be completed, so it was not made."""
+
+    code = "engine.task.impossible"
+    default_remedy = "Look at the people or role, the quorum, and who holds the permission task:answer."
+
+
+class TaskExpired(TerminalError):
+    """The task was not completed before its deadline."""
+
+    code = "engine.task.expired"

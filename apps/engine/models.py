@@ -14,6 +14,7 @@ from apps.engine.choices import (
     RunStatus,
     RunTrigger,
     StepStatus,
+    TaskStatus,
 )
 from apps.tenancy.models import TenantManager, TenantModel
 
@@ -262,3 +263,53 @@ class Waiter(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.event} {self.correlation}"
+
+
+class HumanTask(TenantModel):
+    """A parked step that waits for people. Made, answered and ended under its run's lock."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    step_id = models.UUIDField(unique=True, help_text="The step attempt; its row is written in the same transaction.")
+    path = models.CharField(max_length=1400)
+    title = models.CharField(max_length=200)
+    description = models.CharField(max_length=4000, blank=True, default="")
+    shown = models.JSONField(default=dict, help_text="Values that people see beside the form.")
+    form = models.JSONField(help_text="JSON Schema of the answer.")
+    people = ArrayField(models.UUIDField(), default=list, blank=True, help_text="Candidates by name.")
+    role = models.CharField(max_length=50, blank=True, default="", help_text="Candidates by role, as it is held now.")
+    away = ArrayField(models.UUIDField(), default=list, blank=True, help_text="Who let somebody else answer.")
+    barred = ArrayField(models.UUIDField(), default=list, blank=True, help_text="Who started the run.")
+    required = models.PositiveIntegerField(default=1, help_text="Answers that complete the task.")
+    delegation = models.BooleanField(default=True)
+    status = models.CharField(max_length=16, choices=TaskStatus.choices, default=TaskStatus.OPEN)
+    claimed_by = models.ForeignKey("access.User", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="Deadline, by the database's clock.")
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(status__in=TaskStatus.values), name="engine_task_status_known"),
+        ]
+        indexes = [
+            models.Index(fields=["status", "-id"], name="engine_task_status"),
+            models.Index(fields=["run", "-id"], name="engine_task_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.status}"
+
+
+class TaskAnswer(TenantModel):
+    """One person's answer to a task; each gives one at most."""
+
+    task = models.ForeignKey(HumanTask, on_delete=models.CASCADE, related_name="answers")
+    person = models.ForeignKey("access.User", on_delete=models.PROTECT, related_name="+")
+    person_name = models.CharField(max_length=254)
+    values = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "person"], name="engine_task_one_answer")]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} {self.person_name}"

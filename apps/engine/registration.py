@@ -51,6 +51,8 @@ register_permissions(
         ("run:view", "See runs, their stages and logs"),
         ("run:start", "Start and retry runs"),
         ("run:control", "Cancel and resume runs"),
+        ("task:view", "See tasks for people and their answers"),
+        ("task:answer", "Claim, answer and delegate tasks"),
     ]
 )
 for _type, _sentence in (
@@ -60,7 +62,14 @@ for _type, _sentence in (
     (events.RUN_CANCELLED, "A run was cancelled."),
 ):
     event_types.register(EventType(_type, events.RunChanged, _sentence))
+for _type, _sentence in (
+    (events.TASK_CREATED, "A process asks people."),
+    (events.TASK_ANSWERED, "Somebody answered a task; its status says whether it is complete."),
+    (events.TASK_EXPIRED, "A task was not completed before its deadline."),
+):
+    event_types.register(EventType(_type, events.TaskChanged, _sentence))
 live_kinds.register(LiveKind("run", "run:view"))
+live_kinds.register(LiveKind("task", "task:view"))
 event_types.register(
     EventType(events.PROCESS_MESSAGE, events.ProcessMessage, "A step of a process published a message.")
 )

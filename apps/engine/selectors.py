@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-from apps.engine.choices import RunStatus, StepStatus
+from apps.access.selectors import list_members
+from apps.engine.choices import RunStatus, StepStatus, TaskStatus
 from apps.engine.contracts import RunSummary
-from apps.engine.exceptions import RunNotFound
-from apps.engine.models import LoadState, Run, RunLog, StepResult
+from apps.engine.exceptions import RunNotFound, TaskNotFound
+from apps.engine.models import HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer
 from apps.integrations.selectors import list_environments
 
 HEAVY_FIELDS = ("definition", "parameters")
@@ -89,3 +91,48 @@ def running_without_rows(run_id: UUID, kind: str) -> bool:
 def get_environment_slug(environment_id: UUID) -> str:
     """Short name of an environment; it exists, because a run refers to it."""
     return next(place.slug for place in list_environments() if place.id == environment_id)
+
+
+def list_tasks() -> QuerySet[HumanTask]:
+    """Tasks for people with their flow, claimant and number of answers."""
+    tasks: QuerySet[HumanTask] = HumanTask.objects.select_related("run", "claimed_by").defer(
+        *(f"run__{name}" for name in HEAVY_FIELDS)
+    )
+    return tasks.annotate(answered=Count("answers"))
+
+
+def get_task(task_id: UUID) -> HumanTask:
+    """One task, as in `list_tasks`.
+
+    Raises:
+        TaskNotFound: there is none in this tenant.
+    """
+    task = list_tasks().filter(pk=task_id).first()
+    if task is None:
+        raise TaskNotFound(value=str(task_id))
+    return task
+
+
+def list_answerers() -> QuerySet[Any]:
+    """Members who may answer tasks."""
+    return list_members().filter(
+        pk__in=list_members().filter(is_active=True, roles__permissions__contains=["task:answer"]).values("pk")
+    )
+
+
+def is_candidate(task: HumanTask, person_id: UUID) -> bool:
+    """Whether the task is among a person's: named or by a role held now, not delegated, not barred."""
+    if person_id in task.away or person_id in task.barred:
+        return False
+    if person_id in task.people:
+        return True
+    return bool(task.role) and list_members().filter(pk=person_id, roles__slug=task.role).exists()
+
+
+def tasks_of(tasks: QuerySet[HumanTask], person_id: UUID) -> QuerySet[HumanTask]:
+    """Those of the tasks that wait for a person: theirs, not answered by them, not taken by somebody else."""
+    roles = list(list_members().filter(pk=person_id, roles__isnull=False).values_list("roles__slug", flat=True))
+    theirs = tasks.filter(Q(people__contains=[person_id]) | Q(role__in=roles))
+    theirs = theirs.filter(Q(claimed_by__isnull=True) | Q(claimed_by_id=person_id), status=TaskStatus.OPEN)
+    answered = TaskAnswer.objects.filter(task=OuterRef("pk"), person_id=person_id)
+    return theirs.exclude(away__contains=[person_id]).exclude(barred__contains=[person_id]).exclude(Exists(answered))

@@ -32,6 +32,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "workday": {"days": "1", "at": "09:00"},
     "wait": {"correlation": None, "timeout_s": None, "on_timeout": "fail", "look_back": False},
     "publish": {"correlation": None, "data": {}},
+    "task": {
+        "title": None,
+        "description": None,
+        "show": {},
+        "people": None,
+        "role": None,
+        "quorum": "any",
+        "deadline_s": None,
+        "on_deadline": None,
+        "delegation": True,
+        "no_self_approval": False,
+    },
     "decide": {"hit": "unique", "otherwise": None},
 }
 """Settings that a kind has when they are left out."""

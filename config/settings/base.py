@@ -182,6 +182,7 @@ SPECTACULAR_SETTINGS = {
         "FlowKindEnum": "apps.integrations.choices.FlowKind",
         "RunStatusEnum": "apps.engine.choices.RunStatus",
         "StepStatusEnum": "apps.engine.choices.StepStatus",
+        "TaskStatusEnum": "apps.engine.choices.TaskStatus",
         "RunKindEnum": "apps.engine.choices.RunKind",
         "RunModeEnum": "apps.engine.choices.RunMode",
         "RunTriggerEnum": "apps.engine.choices.RunTrigger",

@@ -24,7 +24,7 @@ from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
-from apps.engine.models import Run, StepResult
+from apps.engine.models import HumanTask, Run, StepResult, TaskAnswer
 from apps.events.models import (
     ContractVersion,
     Delivery,
@@ -48,6 +48,8 @@ OPEN_ROUTES = {"api/v2/schema/", "api/v2/docs/", "api/v2/<path:rest>"}
 # Parameters whose values exist in every tenant: the answer is about the caller's own object of that name.
 SHARED_VALUES = {"api/v2/environments/<slug:slug>": "dev"}
 BODIES: dict[str, dict[str, Any]] = {
+    "answer": {"answer": {}},
+    "delegate": {"to": "0190a5a0-0000-7000-8000-000000000000"},
     "discard": {"ids": ["$row_id"], "reason": "not ours"},
     "replay": {"ids": ["$row_id"]},
     "runs": {"environment": "dev"},
@@ -115,6 +117,9 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         step = StepResult.objects.create(
             run=run, path="a", kind="process.transform", name=CANARY, definition_hash="0", output={"name": CANARY}
         )
+        task = HumanTask.objects.create(
+            run=run, step_id=step.id, path="a", title=CANARY, description=CANARY, form={"title": CANARY}, role="admin"
+        )
         row = QuarantinedRow.objects.create(
             run_id=run.id,
             flow_id=flow.id,
@@ -174,6 +179,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "delivery_id": str(delivery.id),
         "run_id": str(run.id),
         "step_id": str(step.id),
+        "task_id": str(task.id),
         "number": "1",
         "environment": "dev",
         "slug": role.slug,
@@ -234,6 +240,7 @@ def snapshot(tenant: Any) -> list[Any]:
     """What acme holds, to see that nothing of it was changed."""
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
     models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage, EventContract, ContractVersion)
+    models += (HumanTask, TaskAnswer)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

@@ -21,7 +21,7 @@ DESCRIPTIONS = {
     BuiltinRole.VIEWER: "Sees everything, changes nothing.",
     BuiltinRole.BUILDER: "Builds connections and flows and publishes them.",
     BuiltinRole.OPERATOR: "Runs and deploys flows and works through the quarantine.",
-    BuiltinRole.APPROVER: "Signs reconciliations.",
+    BuiltinRole.APPROVER: "Signs reconciliations and answers tasks.",
     BuiltinRole.ADMIN: "Does everything, including members, roles and keys.",
 }
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.engine.api import views
+from apps.engine.api import task_views, views
 
 urlpatterns = [
     path("runs", views.RunListView.as_view(), name="run-list"),
@@ -15,4 +15,10 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),
     path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
     path("quarantine/replay", views.QuarantineReplayView.as_view(), name="quarantine-replay"),
+    path("tasks", task_views.TaskListView.as_view(), name="task-list"),
+    path("tasks/<uuid:task_id>", task_views.TaskDetailView.as_view(), name="task-detail"),
+    path("tasks/<uuid:task_id>/claim", task_views.TaskClaimView.as_view(), name="task-claim"),
+    path("tasks/<uuid:task_id>/release", task_views.TaskReleaseView.as_view(), name="task-release"),
+    path("tasks/<uuid:task_id>/answer", task_views.TaskAnswerView.as_view(), name="task-answer"),
+    path("tasks/<uuid:task_id>/delegate", task_views.TaskDelegateView.as_view(), name="task-delegate"),
 ]

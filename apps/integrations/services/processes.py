@@ -23,7 +23,14 @@ from apps.integrations.services.decisions import find_decision_problems
 from apps.integrations.shape import path_text
 
 ENDING_KINDS = ("raise", "return")
-EXPRESSION_MAPS = {"transform": "values", "return": "values", "flow": "input", "publish": "data", "query": "parameters"}
+EXPRESSION_MAPS = {
+    "transform": "values",
+    "return": "values",
+    "flow": "input",
+    "publish": "data",
+    "query": "parameters",
+    "task": "show",
+}
 EXPRESSIONS = {
     "foreach": ("items",),
     "raise": ("message",),
@@ -34,6 +41,7 @@ EXPRESSIONS = {
     "until": ("at",),
     "workday": ("days",),
     "wait": ("correlation", "timeout_s"),
+    "task": ("title", "description", "people", "deadline_s"),
 }
 VERSIONED = re.compile(r"\.v[0-9]+\Z")
 Path = list[str | int]
@@ -154,6 +162,8 @@ class _Finder:
                 self.add([*path, "next", name], "state_unknown", f"The state has no {name!r} to begin with.")
         if step.kind == "decide":
             self.problems += find_decision_problems(config, path)
+        if step.kind == "task":
+            self.task_settings(config, path)
         if step.kind == "write":
             self.write_settings(config, path)
         if step.kind == "publish" and event_types.find(to_full_type(config["event"])) is not None:
@@ -168,6 +178,16 @@ class _Finder:
             message = f"No event type {name} is defined, so this is the name of a message between processes."
             hint = "Define the type under Events, or correct its name."
             self.add(path, "event_undefined", message, severity="warning", hint=hint)
+
+    def task_settings(self, config: Any, path: Path) -> None:
+        if (config["people"] is None) == (config["role"] is None):
+            self.add([*path, "people"], "task_candidates", "Name either the people or the role that may answer.")
+        if (config["deadline_s"] is None) != (config["on_deadline"] is None):
+            message = "A deadline says what happens when it passes: fail or continue."
+            self.add([*path, "on_deadline"], "task_deadline", message)
+        for index, name in enumerate(config["form"].get("required", ())):
+            if name not in config["form"]["properties"]:
+                self.add([*path, "form", "required", index], "task_field_unknown", f"The form has no field {name!r}.")
 
     def write_settings(self, config: Any, path: Path) -> None:
         names = [item["name"] for item in config["fields"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.engine.services.processes import decisions, quick, subruns, systems, waits
+from apps.engine.services.processes import decisions, quick, subruns, systems, tasks, waits
 from apps.engine.services.processes.steps import ProcessStepType
 
 PROCESS_STEPS: tuple[ProcessStepType, ...] = (
@@ -24,6 +24,7 @@ PROCESS_STEPS: tuple[ProcessStepType, ...] = (
     waits.Until(),
     waits.Workday(),
     waits.WaitForEvent(),
+    tasks.AskPeople(),
     systems.ReadRows(),
     systems.QueryRows(),
     systems.WriteRows(),
