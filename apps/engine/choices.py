@@ -19,6 +19,14 @@ ACTIVE_RUN_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, R
 ENDED_RUN_STATUSES = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
+class CompensationStatus(models.TextChoices):
+    """How far a run that ends badly has undone its completed steps."""
+
+    RUNNING = "running", "Undoing"
+    DONE = "done", "Undone"
+    FAILED = "failed", "Not wholly undone"
+
+
 class StepStatus(models.TextChoices):
     """Where one attempt of a step stands."""
 

@@ -175,6 +175,7 @@ class RunFacts:
         resumed: how many times the run was resumed.
         definition_hash: identity of `definition`.
         now: the database's time when these facts were taken.
+        compensation: how far its undoing is; None while it goes forward. See `services.undoing`.
     """
 
     id: UUID
@@ -191,6 +192,7 @@ class RunFacts:
     resumed: int = 0
     definition_hash: str = ""
     now: datetime | None = None
+    compensation: Mapping[str, Any] | None = None
 
 
 class StepContext(ABC):
@@ -359,6 +361,7 @@ class Steering:
         result: JSON that the run leaves.
         error: why it failed.
         failed: paths of the failed steps that led to it; a resume does them again.
+        remaining: paths of the steps that are not undone yet, while the run is being undone.
     """
 
     specs: Sequence[StepSpec] = ()
@@ -366,6 +369,7 @@ class Steering:
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     failed: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
 
 
 class Program(ABC):
@@ -388,6 +392,16 @@ class Program(ABC):
             run: the run.
             outputs: output by path of the steps that have succeeded. A plan only ever grows as these do.
         """
+
+    def find_undoing(self, run: RunFacts, done: Sequence[str]) -> list[str]:
+        """Paths of the completed steps that a failed or cancelled run has to undo, in that order.
+
+        Args:
+            run: the run.
+            done: paths of the steps that have succeeded, the last one first.
+        """
+        del run, done
+        return []
 
     def restarts(self, path: str, error_code: str) -> tuple[str, ...]:
         """Beginnings of paths whose steps must run anew before `path` is tried again after that transient error.

@@ -165,6 +165,20 @@ class TenantBusy(LimitExceeded):
     default_remedy = "Wait until some of the queued runs have ended."
 
 
+class CompensationFailed(TerminalError):
+    """A completed step could not be undone."""
+
+    code = "engine.run.compensation_failed"
+    default_remedy = "Remove the cause and retry the compensation; it goes on where it stopped."
+
+
+class NothingToUndo(Conflict):
+    """No compensation of this run has failed."""
+
+    code = "engine.run.nothing_to_undo"
+    default_remedy = "Reload the run to see its present state."
+
+
 class ProcessInputInvalid(ValidationFailed):
     """The input does not fit the process."""
 

@@ -38,6 +38,7 @@ MOVING_FIELDS = [
     "ended_at",
     "resumed",
     "result",
+    "compensation",
     "cleaned_at",
     "updated_at",
 ]
@@ -107,6 +108,7 @@ class Run(TenantModel):
     write_result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     result = models.JSONField(null=True, blank=True, help_text="What a process returned.")
+    compensation = models.JSONField(null=True, blank=True, help_text="How far the undoing of a run is; NULL = none.")
 
     log_seq = models.BigIntegerField(default=0)
     wake_at = models.DateTimeField(null=True, blank=True, help_text="When the sweeper rings, by the database's clock.")

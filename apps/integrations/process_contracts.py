@@ -84,6 +84,8 @@ class ProcessStep:
         timeout_s: longest time of one attempt; None is the installation's limit.
         on_error: `fail` hands the error to the step around it, `continue` goes on, `route` runs `error_steps` first.
         error_steps: see above; they see `error.code` and `error.message`.
+        compensation: steps that undo this one, once it has completed, when the run fails or is cancelled; they see its
+            output, what it saw, and `error`.
         skip_if: BOOLEAN expression; the step is skipped where it is true.
         mock: {enabled, output}; an enabled one answers instead of the step.
         cache: {key, ttl_s}; an output that is young enough is reused for the same key.
@@ -98,6 +100,7 @@ class ProcessStep:
     timeout_s: float | None = None
     on_error: str = "fail"
     error_steps: tuple[ProcessStep, ...] = ()
+    compensation: tuple[ProcessStep, ...] = ()
     skip_if: str | None = None
     mock: Mapping[str, Any] | None = None
     cache: Mapping[str, Any] | None = None
@@ -128,7 +131,7 @@ class ProcessStep:
         for body in self.bodies:
             for step in body.steps:
                 yield from step.walk()
-        for step in self.error_steps:
+        for step in (*self.error_steps, *self.compensation):
             yield from step.walk()
 
     def to_json(self) -> dict[str, Any]:
@@ -143,6 +146,7 @@ class ProcessStep:
             "timeout_s": self.timeout_s,
             "on_error": self.on_error,
             "error_steps": [step.to_json() for step in self.error_steps],
+            "compensation": [step.to_json() for step in self.compensation],
             "skip_if": self.skip_if,
             "mock": None if self.mock is None else dict(self.mock),
             "cache": None if self.cache is None else dict(self.cache),
@@ -186,6 +190,11 @@ class ProcessDefinition:
     def by_id(self) -> dict[str, ProcessStep]:
         """Every step by id."""
         return {step.id: step for step in self.walk()}
+
+    @cached_property
+    def is_undone(self) -> bool:
+        """Whether any step has a compensation."""
+        return any(step.compensation for step in self.walk())
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -235,6 +244,7 @@ def _to_steps(data: Any) -> tuple[ProcessStep, ...]:
 
 def _to_step(data: Mapping[str, Any]) -> ProcessStep:
     kind = data["kind"]
+    undo = data.get("compensation", ())
     config = {**DEFAULTS.get(kind, {}), **data.get("config", {})}
     bodies: list[StepBody] = []
     if kind in ("branch", "parallel"):
@@ -256,6 +266,7 @@ def _to_step(data: Mapping[str, Any]) -> ProcessStep:
         timeout_s=data.get("timeout_s"),
         on_error=data.get("on_error", "fail"),
         error_steps=_to_steps(data.get("error_steps", ())),
+        compensation=_to_steps([undo] if isinstance(undo, Mapping) else undo),
         skip_if=data.get("skip_if"),
         mock=data.get("mock"),
         cache=data.get("cache"),

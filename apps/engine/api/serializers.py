@@ -10,6 +10,7 @@ from rest_framework import serializers
 from apps.core.clock import now
 from apps.engine.choices import (
     ENDED_STEP_STATUSES,
+    CompensationStatus,
     LogLevel,
     RunKind,
     RunMode,
@@ -78,6 +79,17 @@ class WriteResultSerializer(serializers.Serializer[Any]):
     updated = serializers.IntegerField()
     deleted = serializers.IntegerField()
     unchanged = serializers.IntegerField()
+
+
+class CompensationSerializer(serializers.Serializer[Any]):
+    """How far the undoing of a run's completed steps is; `remaining` are not undone, in the order of undoing."""
+
+    status = serializers.ChoiceField(choices=CompensationStatus.choices)
+    cause = serializers.ChoiceField(choices=RunStatus.choices)
+    steps = serializers.ListField(child=serializers.CharField())
+    remaining = serializers.ListField(child=serializers.CharField())
+    error = ErrorSerializer()
+    problem = ErrorSerializer(required=False)
 
 
 class RequesterSerializer(serializers.Serializer[Any]):
@@ -182,9 +194,19 @@ class RunSerializer(RunListSerializer):
 
     stages = serializers.SerializerMethodField()
     reconciliation = serializers.SerializerMethodField()
+    compensation = serializers.SerializerMethodField()
 
     class Meta(RunListSerializer.Meta):
-        fields = [*RunListSerializer.Meta.fields, "stages", "reconciliation", "parameters", "since", "result", "parent"]
+        fields = [
+            *RunListSerializer.Meta.fields,
+            "stages",
+            "reconciliation",
+            "compensation",
+            "parameters",
+            "since",
+            "result",
+            "parent",
+        ]
         read_only_fields = fields
 
     @extend_schema_field(StageSerializer(many=True))
@@ -196,6 +218,11 @@ class RunSerializer(RunListSerializer):
     def get_reconciliation(self, run: Run) -> dict[str, Any] | None:
         """Both sides compared, once that was done."""
         return self.context["reconciliation"]
+
+    @extend_schema_field(CompensationSerializer(allow_null=True))
+    def get_compensation(self, run: Run) -> dict[str, Any] | None:
+        """What was undone, and what was not."""
+        return run.compensation
 
 
 class StepAttemptSerializer(serializers.ModelSerializer[StepResult]):

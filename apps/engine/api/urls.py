@@ -13,6 +13,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/cancel", views.RunActionView.as_view(action="cancel"), name="run-cancel"),
     path("runs/<uuid:run_id>/resume", views.RunActionView.as_view(action="resume"), name="run-resume"),
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),
+    path("runs/<uuid:run_id>/compensate", views.RunActionView.as_view(action="compensate"), name="run-compensate"),
     path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
     path("quarantine/replay", views.QuarantineReplayView.as_view(), name="quarantine-replay"),
     path("tasks", task_views.TaskListView.as_view(), name="task-list"),

@@ -30,7 +30,7 @@ from apps.engine.choices import RunKind, RunStatus, RunTrigger
 from apps.engine.models import Run, StepResult
 from apps.engine.selectors import get_attempt, get_run, list_attempts, list_log, list_runs, list_stages
 from apps.engine.services.replays import ReplayRequest, start_replay_run
-from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_run, start_run
+from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_compensation, retry_run, start_run
 from apps.quality.selectors import find_reconciliation
 
 LOG_PAGE = 200
@@ -164,7 +164,7 @@ class RunStepView(APIView):
 
 
 class RunActionView(APIView):
-    """Cancel, resume or retry a run."""
+    """Cancel, resume or retry a run, or its compensation."""
 
     permission_classes = [CanAct]
     action = ""
@@ -172,7 +172,9 @@ class RunActionView(APIView):
     @extend_schema(request=None, responses={202: RunSerializer})
     def post(self, request: Request, run_id: UUID) -> Response:
         """Do what the address names; the answer is the run that is now active (a retry makes a new one)."""
-        act = {"cancel": cancel_run, "resume": resume_run, "retry": retry_run}[self.action]
+        act = {"cancel": cancel_run, "resume": resume_run, "retry": retry_run, "compensate": retry_compensation}[
+            self.action
+        ]
         run = act(run_id, actor=actor_of(request))
         return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from apps.engine import events
 from apps.engine.choices import DONE_STEP_STATUSES, ENDED_RUN_STATUSES, RunKind, RunStatus, StepStatus
 from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
-from apps.engine.exceptions import DefinitionMismatch, RunNotFound, StepPoisoned
+from apps.engine.exceptions import DefinitionMismatch, RunCancelled, RunNotFound, StepPoisoned
 from apps.engine.models import MOVING_FIELDS, STEP_FIELDS, Run, StepResult
 from apps.engine.registries import programs, step_types
 from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
@@ -24,6 +24,7 @@ from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.steering import CHILD_POLL, EVENT_RECHECK, LONG_POLL, Steerer, cancel_step, outputs_of
+from apps.engine.services.undoing import begin_undoing, stop_undoing
 
 # Written out: these two run at every visit, and building them anew costs more than asking the database.
 LOCK_RUN = "SELECT *, statement_timestamp() AS db_now FROM engine_run WHERE id = %s FOR UPDATE"
@@ -78,6 +79,7 @@ def to_facts(run: Run, environment: str = "") -> RunFacts:
         resumed=run.resumed,
         definition_hash=run.definition_hash,
         now=getattr(run, "db_now", None),
+        compensation=run.compensation,
     )
 
 
@@ -170,6 +172,10 @@ class Visit:
             self.end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
             self.lines.append(("info", f"Run succeeded: {self.run.rows_written:,} rows written.", {}))
 
+    def see_run(self) -> None:
+        """The run's facts have changed."""
+        self.facts = to_facts(self.run)
+
     def fail(self, error: dict[str, Any]) -> None:
         """End the run as failed."""
         self.run.error = error
@@ -223,6 +229,12 @@ class Visit:
                 step.ended_at = self.now
                 self.changed[step.pk] = step
         if not self._running():
+            if self.run.compensation is not None:
+                stop_undoing(self)
+                return
+            if begin_undoing(self, RunStatus.CANCELLED, error_to_json(RunCancelled())):
+                Steerer(self, self.owner).settle()
+                return
             self.end(RunStatus.CANCELLED, events.RUN_CANCELLED)
             if self.run.kind == RunKind.PROCESS:
                 self.lines.append(("warning", "Run cancelled.", {}))

@@ -31,6 +31,8 @@ from apps.engine.services.executing import next_attempt
 from apps.engine.services.journal import hint_run, write_lines
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.processes.scopes import check_input
+from apps.engine.services.processes.walking import UNDO
+from apps.engine.services.undoing import reopen_undoing
 from apps.integrations.contracts import Definition, FlowDefinition, FlowRef
 from apps.integrations.exceptions import FlowArchived
 from apps.integrations.process_contracts import ProcessDefinition
@@ -208,6 +210,12 @@ def resume_run(run_id: UUID, *, actor: Actor) -> Run:
                 raise RunNotControllable(
                     "A replay is not resumed.", remedy="Replay its rows again; they wait in the quarantine."
                 )
+            if run.compensation is not None:
+                raise RunNotControllable(
+                    "The run's completed steps were undone, so it cannot go on.",
+                    value=run.compensation["status"],
+                    remedy="Start it anew, or retry its compensation if that failed.",
+                )
             if run.status not in RESUMABLE:
                 raise RunNotControllable(f"Only a failed or cancelled run can be resumed; this one is {run.status}.")
             released = run.cleaned_at is not None
@@ -232,6 +240,31 @@ def resume_run(run_id: UUID, *, actor: Actor) -> Run:
             hint_run(run)
     except IntegrityError as error:
         raise _explain(error, run) from error
+    return get_run(run_id)
+
+
+def retry_compensation(run_id: UUID, *, actor: Actor) -> Run:
+    """Go on undoing a run whose compensation failed or was cancelled; what is undone already stays undone.
+
+    Raises:
+        PermissionDenied, RunNotFound: as named.
+        NothingToUndo: no compensation of the run has failed.
+    """
+    check_permission(actor, "run:control")
+    with transaction.atomic():
+        run = lock_run(run_id)
+        failed = reopen_undoing(run, actor=actor)
+        stopped = StepResult.objects.filter(
+            run=run, latest=True, path__startswith=UNDO, status__in=(StepStatus.FAILED, StepStatus.CANCELLED)
+        )
+        for step in stopped:
+            if step.status == StepStatus.CANCELLED or step.path in failed:
+                step.ended_at = step.ended_at or run.db_now  # type: ignore[attr-defined]
+                next_attempt(step, status=StepStatus.WAITING)
+        write_lines(run, [("info", f"{actor.name} asked to undo the rest.", {})])
+        run.save(update_fields=["status", "error", "ended_at", "compensation", "log_seq", "updated_at"])
+        advance_locked(run)
+        hint_run(run)
     return get_run(run_id)
 
 

@@ -30,6 +30,7 @@ from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs, step_types
 from apps.engine.services.faults import to_portal_error
 from apps.engine.services.journal import error_to_json
+from apps.engine.services.undoing import begin_undoing, end_undoing
 from apps.tenancy.services.context import require_tenant
 
 if TYPE_CHECKING:
@@ -128,9 +129,12 @@ class Steerer:
             decision = self.program.steer(self.visit.facts, self.outputs)
             self.policies = {spec.path: spec.retry for spec in decision.specs}
             self._cancel_unplanned(decision)
+            if self.run.compensation is not None:
+                self.run.compensation = {**self.run.compensation, "remaining": list(decision.remaining)}
             if decision.ended is not None:
-                self._end(decision)
-                return
+                if self._end(decision):
+                    return
+                continue
             for step in self.visit.add_specs(decision.specs):
                 self.live[step.path] = step
             for step in self.live.values():
@@ -243,13 +247,21 @@ class Steerer:
         for path in [path for path in self.live if path not in planned]:
             cancel_step(self.visit, self.live.pop(path), self.outputs)
 
-    def _end(self, decision: Steering) -> None:
+    def _end(self, decision: Steering) -> bool:
+        """End the run; False when there is something to undo first."""
+        if self.run.compensation is not None:
+            end_undoing(self.visit, decision)
+            return True
         if decision.ended:
             self.run.result = dict(decision.result or {})
             self.visit.end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
             self.visit.lines.append(("info", "Run succeeded.", {}))
-            return
-        self.visit.fail({**(decision.error or {}), "failed": list(decision.failed)})
+            return True
+        error = {**(decision.error or {}), "failed": list(decision.failed)}
+        if begin_undoing(self.visit, RunStatus.FAILED, error):
+            return False
+        self.visit.fail(error)
+        return True
 
 
 def cancel_step(visit: Visit, step: StepResult, outputs: Outputs) -> None:

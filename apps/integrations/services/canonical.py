@@ -44,6 +44,9 @@ def _strip_steps(value: Any) -> None:
     for step in value:
         del step["name"], step["notes"]
         _strip_steps(step["error_steps"])
+        _strip_steps(step["compensation"])
+        if not step["compensation"]:
+            del step["compensation"]  # versions from before there were compensations keep their hash
         config = step["config"]
         for body in (*config.get("cases", ()), *config.get("branches", ())):
             if "steps" in body:

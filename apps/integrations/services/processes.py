@@ -106,6 +106,8 @@ class _Finder:
         self.bodies(step, path, scope)
         if step.error_steps:
             self.sequence(step.error_steps, [*path, "error_steps"], scope.within("error"))
+        if step.compensation:
+            self.sequence(step.compensation, [*path, "compensation"], scope.after(step).within("error"))
 
     def loop_scope(self, step: ProcessStep, scope: _Scope, *, names_body: bool) -> _Scope:
         inner = scope.within("state", "index")
@@ -123,6 +125,11 @@ class _Finder:
             self.expression(step.cache["key"], [*path, "cache", "key"], scope)
             if step.bodies:
                 self.add([*path, "cache"], "cache_not_here", "A step with steps inside is not cached; cache those.")
+        if step.compensation and step.cache is not None:
+            self.add([*path, "cache"], "cache_not_undone", "What is undone is done each time: leave out the cache.")
+        for inner in step.compensation:
+            if any(one.compensation for one in inner.walk()):
+                self.add([*path, "compensation"], "compensation_nested", "A compensation is not compensated itself.")
         if step.timeout_s is not None and step.bodies:
             self.add([*path, "timeout_s"], "timeout_not_here", "Give the limit to the steps inside this one.")
         if step.mock is not None and step.mock["enabled"]:
@@ -364,3 +371,4 @@ def _places(steps: Sequence[ProcessStep], path: Path) -> Iterator[tuple[Path, Pr
                 inside = [*place, "config", DEFAULT_BRANCH]
             yield from _places(body.steps, inside)
         yield from _places(step.error_steps, [*place, "error_steps"])
+        yield from _places(step.compensation, [*place, "compensation"])

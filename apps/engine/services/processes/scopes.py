@@ -15,7 +15,7 @@ from uuid import UUID
 from apps.engine.contracts import ERROR_KEY, Outputs, ResourceBag, RunFacts
 from apps.engine.exceptions import OutputTooLarge, ProcessInputInvalid
 from apps.engine.services.definitions import parse_process
-from apps.engine.services.processes.walking import CHECK, END, ERROR_BRANCH, Walker, shown
+from apps.engine.services.processes.walking import CHECK, END, ERROR_BRANCH, UNDO, Walker, shown
 from apps.expressions.contracts import Field, Schema
 from apps.expressions.exceptions import EvaluationFailed
 from apps.expressions.services.evaluation import evaluate_many
@@ -43,6 +43,7 @@ class Place:
         visible: paths by id of the steps that have ended before.
         loop: innermost loop around it: (step, path, index).
         failed: path of the step whose error route this is.
+        undone: path of the step whose compensation this is.
     """
 
     step: ProcessStep | None
@@ -51,6 +52,7 @@ class Place:
     visible: dict[str, str] = field(default_factory=dict)
     loop: tuple[ProcessStep, str, int] | None = None
     failed: str | None = None
+    undone: str | None = None
 
 
 def find_place(definition: ProcessDefinition, path: str) -> Place:
@@ -60,7 +62,9 @@ def find_place(definition: ProcessDefinition, path: str) -> Place:
     if path.startswith("."):
         _see(place, steps, prefix, until=None)
         return place
-    for segment in path.split("/"):
+    undoing = path.startswith(UNDO)
+    segments = path.removeprefix(UNDO).split("/")
+    for number, segment in enumerate(segments):
         match = SEGMENT.fullmatch(segment)
         assert match is not None, path
         step = _see(place, steps, prefix, until=match["id"])
@@ -80,6 +84,9 @@ def find_place(definition: ProcessDefinition, path: str) -> Place:
             if match["branch"] == ERROR_BRANCH:
                 place.failed = here
             steps, prefix = step.body(match["branch"]), f"{here}:{match['branch']}/"
+        elif undoing and number < len(segments) - 1:
+            place.undone, place.visible[step.id] = here, here
+            steps, prefix = step.compensation, f"{UNDO}{here}/"
     return place
 
 
@@ -161,6 +168,8 @@ class Scope:
         if root == "error":
             self._walk()
             error = self.outputs.memo["errors"].get(self.place.failed) or {}
+            if self.place.failed is None and self.run.compensation is not None:
+                error = self.run.compensation["error"]
             return {"code": error.get("code"), "message": error.get("message"), "step": error.get("step")}
         return self._loop_root(root)
 
@@ -186,7 +195,8 @@ class Scope:
 
     def _walk(self) -> None:
         if not self._walked:
-            Walker(self.definition, self.outputs).steer()
+            undo = None if self.run.compensation is None else self.run.compensation["steps"]
+            Walker(self.definition, self.outputs, undo=undo).steer()
             self._walked = True
 
     def _schema(self, context: Mapping[str, Any]) -> Schema:

@@ -1,7 +1,8 @@
 """The walk through a process: from what has happened to what may happen next. Pure, and the same for everybody.
 
 Paths: `post`, `check:approved/post` (inside a case or parallel branch), `loop[3]/post` (inside the fourth iteration),
-`post:error/tell` (error route). A step with steps inside opens at its own path and closes at `<path>.end`; a while
+`post:error/tell` (error route), `compensate/loop[3]/post/undo`
+(what undoes that iteration's step). A step with steps inside opens at its own path and closes at `<path>.end`; a while
 decides on its rounds at `<path>[i].check`.
 """
 
@@ -21,6 +22,9 @@ FINAL_KEY = "$final"
 """In the output of a step with steps inside: it was skipped or mocked, nothing inside it is executed."""
 OUTPUT_PATH = ".output"
 """Path of the step that computes the definition's `output`; no step's id begins with a dot."""
+
+UNDO = "compensate/"
+"""Beginning of the paths of compensations: after an id a path never goes on with `/`, so no step lives there."""
 
 OPEN, DONE, RETURNED, ESCAPED = "open", "done", "returned", "escaped"
 
@@ -52,11 +56,19 @@ class Walker:
         definition: the process.
         outputs: what has happened.
         connection_of: id of the connection that a slot means, for the limit per connection.
+        undo: paths of the completed steps to be undone, in that order; None while the run is not being undone.
     """
 
-    def __init__(self, definition: ProcessDefinition, outputs: Outputs, connection_of: Any = None) -> None:
+    def __init__(
+        self,
+        definition: ProcessDefinition,
+        outputs: Outputs,
+        connection_of: Any = None,
+        undo: Sequence[str] | None = None,
+    ) -> None:
         self.definition = definition
         self.outputs = outputs
+        self.undo = undo
         self.connection_of = connection_of or (lambda _slot: None)
         self.specs: list[StepSpec] = []
         self.values: dict[str, Any] = outputs.memo.setdefault("values", {})
@@ -64,6 +76,11 @@ class Walker:
 
     def steer(self) -> Steering:
         """The decision about the whole run."""
+        if self.undo is not None:
+            return self._undo(self.undo)
+        return self._forward()
+
+    def _forward(self) -> Steering:
         walked = self.sequence(self.definition.steps, "")
         if walked.state == DONE and self.definition.output:
             found = self.outputs.get(OUTPUT_PATH)
@@ -84,6 +101,20 @@ class Walker:
             return Steering(ended=False, error=walked.error, failed=walked.failed)
         result = walked.value if walked.state == RETURNED else {}
         return Steering(ended=True, result=shown(result or {}))
+
+    def _undo(self, undo: Sequence[str]) -> Steering:
+        """One completed step after the other; what fails keeps the rest from being undone."""
+        self._forward()  # for the values and errors that compensations may name
+        self.specs = []
+        for number, path in enumerate(undo):
+            step = self.definition.by_id[step_id_of(path)]
+            walked = self.sequence(step.compensation, f"{UNDO}{path}/")
+            remaining = tuple(undo[number:])
+            if walked.state == ESCAPED:
+                return Steering(ended=False, error=walked.error, failed=walked.failed, remaining=remaining)
+            if walked.state == OPEN:
+                return Steering(specs=self.specs, remaining=remaining)
+        return Steering(ended=True)
 
     # -- sequences and steps -------------------------------------------------------------------------------------
 
@@ -255,11 +286,17 @@ class Walker:
         )
 
 
+def step_id_of(path: str) -> str:
+    """Id of the step at a path that stands for a whole step: `loop[3]/post` is `post`."""
+    return path.rpartition("/")[2]
+
+
 def shown(output: Mapping[str, Any]) -> dict[str, Any]:
     """An output without the engine's own marks."""
     return {name: value for name, value in output.items() if not name.startswith("$")}
 
 
 __all__ = [
-    "CHECK", "DEFAULT_BRANCH", "END", "ERROR_BRANCH", "FINAL_KEY", "OUTPUT_PATH", "Walked", "Walker", "shown",
+    "CHECK", "DEFAULT_BRANCH", "END", "ERROR_BRANCH", "FINAL_KEY", "OUTPUT_PATH", "UNDO", "Walked", "Walker", "shown",
+    "step_id_of",
 ]  # fmt: skip
