@@ -16,7 +16,7 @@ import pytest
 from apps.connectors.base import ConnectorBase
 from apps.connectors.catalog.files import tabular
 from apps.connectors.catalog.files.inference import infer_type
-from apps.connectors.contracts import ReadRequest
+from apps.connectors.contracts import SOURCE_POSITION, ReadRequest
 from apps.connectors.exceptions import ColumnGone, ConfigInvalid, EntityGone, SchemaChanged, UnreadableInput
 from tests.connectors.folders import connect
 from tests.suites.connector_suite import read_all
@@ -354,3 +354,28 @@ def test_wide_records_come_in_small_batches(files: ConnectorBase, folder: Path) 
     sizes = [batch.num_rows for batch in files.read(ReadRequest("a.csv"))]
     assert sum(sizes) == 80
     assert max(sizes) < 80
+
+
+def test_a_quote_far_into_the_file_changes_neither_rows_nor_line_numbers(files: ConnectorBase, folder: Path) -> None:
+    plain = "".join(f"{number},name {number}\r\n" for number in range(60_000))
+    rest = '60000,"a, ""b"""\r\n1,2,3\r\n60001,"two\r\nlines"\r\n,\r\n60002,end'
+    (folder / "a.csv").write_text(f"id,name\r\n{plain}{rest}", newline="")
+    table = read_all(files, ReadRequest("a.csv"))
+    assert table.column("id").to_pylist() == [*range(60_002), None, 60_002]
+    assert table.column("name").to_pylist()[60_000:] == ['a, "b"', "two\r\nlines", None, "end"]
+    assert table.column(SOURCE_POSITION).to_pylist() == list(range(60_004))
+    assert [one.payload["line"] for one in files.rejected] == [60_003]
+
+
+@pytest.mark.parametrize("spoiler", ['"b"', "b\r", "b\0c", "b\x85c"], ids=["quote", "return", "nul", "next-line"])
+def test_the_quick_reader_gives_the_same_rows_as_the_thorough_one(
+    files: ConnectorBase, folder: Path, spoiler: str
+) -> None:
+    values = ["1,a,1.50,2026-01-01", "2, b ,,", ",,0.1,", "+4,é,-3,2026-12-31", "", "5,x'y\\,7,2026-02-28"]
+    (folder / "quick.csv").write_text("id,name,total,day\n" + "\n".join(values) + "\n", newline="")
+    spoiled = [*values, f"6,{spoiler},8,2026-03-01"]
+    (folder / "thorough.csv").write_text("id,name,total,day\n" + "\n".join(spoiled) + "\n", newline="")
+    quick = read_all(files, ReadRequest("quick.csv"))
+    thorough = read_all(files, ReadRequest("thorough.csv"))
+    assert quick.num_rows == len(values) - 1
+    assert quick.to_pylist() == thorough.slice(0, quick.num_rows).to_pylist()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apps.connectors.base import CheckRun, ConnectorBase, Writer
-from apps.connectors.catalog.files import inference, records, tabular
+from apps.connectors.catalog.files import inference, plain_csv, records, tabular
 from apps.connectors.catalog.files.storage import Storage
 from apps.connectors.catalog.files.writer import FilesWriter
 from apps.connectors.choices import EntityKind, PartitionKind
@@ -194,10 +194,38 @@ class FilesConnector(ConnectorBase):
         dialect = tabular.find_dialect(local, self.config, path)
         with tabular.utf8_copy(local, dialect, path, self._storage.spill) as plain:
             position = 0
-            for batch in tabular.read_csv(plain, dialect, path, self.rejected, batch_rows=batch_rows):
-                typed = self._typed(batch.select(names), names, types, position, text_only=text_only)
+            for batch in self._text_batches(plain, dialect, path, names, types, batch_rows, text_only=text_only):
+                yield self._typed(batch, names, types, position, text_only=text_only)
                 position += batch.num_rows
-                yield typed
+
+    def _text_batches(
+        self,
+        plain: Path,
+        dialect: tabular.Dialect,
+        path: str,
+        names: list[str],
+        types: dict[str, str],
+        batch_rows: int,
+        *,
+        text_only: bool,
+    ) -> Iterator[pa.RecordBatch]:
+        """Records as text, or typed already: the plain part of the file by the quick reader, the rest by the other."""
+        separator = str(self.config.get("decimal_separator") or ".")
+        columns = {
+            name: pa.string()
+            if text_only
+            else plain_csv.parsed_type(inference.TextColumn(name, types[name]), separator)
+            for name in names
+        }
+        for found in plain_csv.read_plain(plain, dialect, columns, batch_rows=batch_rows):
+            if isinstance(found, pa.RecordBatch):
+                yield found
+                continue
+            with plain_csv.remaining(plain, dialect, found, self._storage.spill) as (rest, written):
+                for batch in tabular.read_csv(
+                    rest, written, path, self.rejected, batch_rows=batch_rows, lines_before=found.lines
+                ):
+                    yield batch.select(names)
 
     def _from_lines(
         self,

@@ -105,10 +105,12 @@ def read_csv(
     *,
     batch_rows: int,
     limit: int | None = None,
+    lines_before: int = 0,
 ) -> Iterator[pa.RecordBatch]:
     """Every record as text, by a DuckDB that may open this one file and nothing else.
 
-    Lines with too many or too few fields are collected in `rejected` with their line number.
+    Lines with too many or too few fields are collected in `rejected` with their line number, counted from
+    `lines_before` when `path` is the end of a file.
 
     Raises:
         UnreadableInput: a quote that is not closed, a byte sequence of another encoding, or a line above 16 MB:
@@ -151,7 +153,8 @@ def read_csv(
             ).fetchall()
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # the stream's own faults come as OSError
             raise _unreadable_csv(error, shown) from error
-    _take_rejects(errors, shown, rejected, complete=limit is None)
+    counted = [(int(line) + lines_before, *found) for line, *found in errors]
+    _take_rejects(counted, shown, rejected, complete=limit is None)
 
 
 @contextmanager
