@@ -243,9 +243,11 @@ class MappedBatch:
     Attributes:
         accepted: row id and targets, target types and order as in the request.
         rejected: row id, `_source` (STRUCT of the source row), `_errors` (LIST of STRUCT(rule, field, code, message)).
-        rows_read: input rows; = accepted + rejected + filtered.
+        rows_read: input rows; = accepted + rejected + unexplained + filtered.
         filtered: rows the filter skipped.
         warnings: rule id -> rows that broke a warning rule (accepted ones).
+        unexplained: row id and source columns of rejected rows whose broken rules nobody has asked for yet (see
+            `BatchMapper.explain`); not in `rejected`.
     """
 
     accepted: pa.Table
@@ -253,3 +255,4 @@ class MappedBatch:
     rows_read: int
     filtered: int
     warnings: dict[str, int] = field(default_factory=dict)
+    unexplained: pa.Table | None = None

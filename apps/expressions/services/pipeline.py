@@ -68,11 +68,13 @@ class BatchMapper:
         self._sandbox: Sandbox = open_sandbox(memory_mb, threads)
         self._statements: dict[pa.Schema, str] = {}
 
-    def apply(self, batch: pa.RecordBatch | pa.Table) -> MappedBatch:
+    def apply(self, batch: pa.RecordBatch | pa.Table, *, explain: bool = True) -> MappedBatch:
         """Map one batch.
 
         Args:
             batch: the row id and the schema's columns; their order does not matter, further ones are ignored.
+            explain: name the broken rules at once. A statement for a few rows costs more than the rows, so a load
+                leaves them `unexplained` and asks for those of many batches together.
 
         Returns:
             Accepted rows with target types, rejected rows with source and every broken rule, counts.
@@ -88,8 +90,24 @@ class BatchMapper:
             if table.num_rows <= 1:
                 return self._refuse(table, error)
             half = table.num_rows // 2
-            return merge_batches(self.apply(table.slice(0, half)), self.apply(table.slice(half)))
-        return self._split(mapped, table)
+            first = self.apply(table.slice(0, half), explain=explain)
+            return merge_batches(first, self.apply(table.slice(half), explain=explain))
+        return self._split(mapped, table, explain=explain)
+
+    def explain(self, rows: pa.Table) -> pa.Table:
+        """What `MappedBatch.rejected` says of rejected rows.
+
+        Args:
+            rows: `unexplained` rows, of one batch or several.
+
+        Raises:
+            EvaluationTimeout, EvaluationMemory: bounds.
+        """
+        sql = self.compiled.over(
+            f"SELECT {', '.join(self._columns(rows.schema))} FROM {_RAW}", self.compiled.rejected_sql
+        )
+        with self._sandbox.relation(_RAW, rows):
+            return self._sandbox.run(sql, self.timeout_s)
 
     def map_relation(
         self, relation_sql: str, sandbox: Sandbox, *, batch_rows: int = BATCH_ROWS
@@ -141,7 +159,7 @@ class BatchMapper:
                 columns.append(f"CAST({name} AS {field.type}) AS {name}")
         return columns
 
-    def _split(self, mapped: pa.Table, source: pa.Table | None) -> MappedBatch:
+    def _split(self, mapped: pa.Table, source: pa.Table | None, *, explain: bool = True) -> MappedBatch:
         """Accepted and rejected apart. With `source`, rows correspond one to one and details come from a second,
         small statement over the rejected ones; without, they are in the columns."""
         names = [self.compiled.row_id, *(field.name for field in self.compiled.fields)]
@@ -156,22 +174,18 @@ class BatchMapper:
             flags = mapped.column(f"_warning_{index}")
             flags = flags if accepted_mask is None else flags.filter(accepted_mask)
             warnings[rule] = pc.sum(flags).as_py() or 0
-        rejected = self._rejected(mapped, source, counts.get(REJECTED, 0))
-        return MappedBatch(accepted, rejected, mapped.num_rows, counts.get(FILTERED, 0), warnings)
+        refused, filtered = counts.get(REJECTED, 0), counts.get(FILTERED, 0)
+        if source is None or explain:
+            return MappedBatch(accepted, self._rejected(mapped, source, refused), mapped.num_rows, filtered, warnings)
+        rows = source.filter(pc.equal(state, REJECTED)) if refused else None
+        return MappedBatch(accepted, self._no_rejects(source.schema), mapped.num_rows, filtered, warnings, rows)
 
     def _rejected(self, mapped: pa.Table, source: pa.Table | None, count: int) -> pa.Table:
         mask = pc.equal(mapped.column(STATE), REJECTED) if count else None
         if source is None:
             details = mapped.select([self.compiled.row_id, SOURCE, ERRORS])
             return details.filter(mask) if mask is not None else details.slice(0, 0)
-        rows = source.filter(mask) if mask is not None else source.slice(0, 0)
-        sql = self.compiled.over(
-            f"SELECT {', '.join(self._columns(rows.schema))} FROM {_RAW}", self.compiled.rejected_sql
-        )
-        if not count:
-            return self._no_rejects(rows.schema)
-        with self._sandbox.relation(_RAW, rows):
-            return self._sandbox.run(sql, self.timeout_s)
+        return self._no_rejects(source.schema) if mask is None else self.explain(source.filter(mask))
 
     def _no_rejects(self, schema: pa.Schema) -> pa.Table:
         struct = pa.struct([pa.field(f.name, to_arrow_type(f.type)) for f in self.compiled.schema])
@@ -199,12 +213,14 @@ def merge_batches(first: MappedBatch, second: MappedBatch) -> MappedBatch:
         rule: first.warnings.get(rule, 0) + second.warnings.get(rule, 0)
         for rule in {**first.warnings, **second.warnings}
     }
+    unexplained = [rows for rows in (first.unexplained, second.unexplained) if rows is not None]
     return MappedBatch(
         pa.concat_tables([first.accepted, second.accepted], promote_options="permissive"),
         pa.concat_tables([first.rejected, second.rejected], promote_options="permissive"),
         first.rows_read + second.rows_read,
         first.filtered + second.filtered,
         warnings,
+        pa.concat_tables(unexplained) if unexplained else None,
     )
 
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from apps.engine.contracts import RunFacts, StepContext
 from apps.engine.services.limits import engine_limits
-from apps.engine.services.loads.controls import TotalsMeter
+from apps.engine.services.loads.controls import TotalsMeter, plain_column
 from apps.expressions.contracts import CompiledSelect, CompileRequest, MappedBatch, MappedField, Schema
 from apps.expressions.exceptions import ExpressionInvalid
 from apps.expressions.services.checking import check_expression
 from apps.expressions.services.compilation import compile_select
 from apps.expressions.services.pipeline import BatchMapper
+from apps.expressions.types import to_arrow_type
 from apps.integrations.contracts import FlowDefinition
 from apps.integrations.services.environments import resolve_variables
 from apps.integrations.services.mapping import to_compile_request
@@ -107,16 +108,33 @@ class ControlMeter:
         self._filter = row_filter
         self._meter = TotalsMeter({name: aggregates[name] for name in self._names})
         self._mapper: BatchMapper | None = None
+        names = [field.name for field in schema.fields]
+        plain = {name: plain_column(expression, names) for name, expression in self._expressions.items()}
+        self._columns = {name: column for name, column in plain.items() if column is not None}
+        self._declared = {item.name: to_arrow_type(item.type) for item in schema if item.name in self._columns.values()}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take one batch (with `_row_id`)."""
         if not self._names or batch.num_rows == 0:
+            return
+        if self._adds_up_columns(batch):
+            for name, column in self._columns.items():
+                self._meter.add(name, batch.column(column))
             return
         if self._mapper is None:
             self._mapper = self._open()
         mapped: MappedBatch = self._mapper.apply(batch)
         for index, name in enumerate(self._names):
             self._meter.add(name, mapped.accepted.column(f"c{index}"))
+
+    def _adds_up_columns(self, batch: pa.RecordBatch) -> bool:
+        """Whether every control is a column that the batch has as it is declared: then there is nothing to evaluate."""
+        if self._filter or len(self._columns) != len(self._names):
+            return False
+        return all(
+            (place := batch.schema.get_field_index(name)) >= 0 and batch.schema.field(place).type == type_
+            for name, type_ in self._declared.items()
+        )
 
     def _open(self) -> BatchMapper:
         fields = []

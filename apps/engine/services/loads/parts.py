@@ -13,6 +13,7 @@ from apps.connectors.contracts import ROW_ID, ReadRequest, RejectedRecord, Stage
 from apps.connectors.exceptions import SnapshotGone
 from apps.engine.choices import RunKind
 from apps.engine.contracts import StepContext, StepOutcome, StepType
+from apps.engine.exceptions import CountsDiffer
 from apps.engine.services.definitions import parse_definition
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.loads.connections import use_connector, use_writer
@@ -32,6 +33,8 @@ from apps.tenancy.services.context import require_tenant
 
 METERED_AT_ONCE = 10_000
 METERED_BYTES = 32 * 1024**2
+EXPLAINED_AT_ONCE = 5_000
+EXPLAINED_BYTES = 8 * 1024**2
 
 
 class LoadPart(StepType):
@@ -101,6 +104,7 @@ class PartWork:
         self._cursor_type = str((plan.next_cursor or {}).get("type", ""))
         self._source: Any = None
         self._waiting: list[pa.Table] = []
+        self._unexplained: list[pa.Table] = []
         self._tenant = require_tenant()
         self._refused: list[RejectedRow] = []
         self.highest: str | None = None
@@ -109,7 +113,9 @@ class PartWork:
     def stage(self, writer: Any) -> StagedPart:
         """Run the pipeline into the writer's staging area."""
         context = self._context
-        pipeline = Pipeline(context, self._read(), self._transform, lambda rows: keep_rejected(context, rows))
+        pipeline = Pipeline(
+            context, self._read(), self._transform, self._finish, lambda rows: keep_rejected(context, rows)
+        )
         try:
             staged: StagedPart = writer.stage(pipeline.accepted(), part=context.fenced_part)
         except BaseException:
@@ -202,10 +208,17 @@ class PartWork:
             self._meter.add(batch)
         if self._mapper is None:
             self._mapper = self._mapping.open_mapper()
-        mapped = self._mapper.apply(batch)
-        rejected = self._encoder.encode(mapped.rejected)
-        if rejected:
-            self._meter_rejected(mapped.rejected)
+        mapped = self._mapper.apply(batch, explain=False)
+        count = len(refused) + mapped.rejected.num_rows
+        rejected = [*refused, *self._encode(mapped.rejected)]
+        if mapped.unexplained is not None:
+            count += mapped.unexplained.num_rows
+            self._unexplained.append(mapped.unexplained)
+            if (
+                sum(table.num_rows for table in self._unexplained) >= EXPLAINED_AT_ONCE
+                or sum(table.nbytes for table in self._unexplained) >= EXPLAINED_BYTES
+            ):
+                rejected += self._explain()
         accepted = mapped.accepted.to_batches()
         if self._target_meter is not None:
             for piece in accepted:
@@ -214,11 +227,33 @@ class PartWork:
             self.warnings[rule] = self.warnings.get(rule, 0) + count
         return Piece(
             accepted=accepted,
-            rejected=[*refused, *rejected],
+            rejected=rejected,
+            refused=count,
             read=read,
             filtered=mapped.filtered,
             size_bytes=size,
         )
+
+    def _finish(self) -> Piece:
+        """The rejected rows of the last batches."""
+        return Piece(accepted=[], rejected=self._explain(), refused=0, read=0, filtered=0, size_bytes=0)
+
+    def _explain(self) -> list[RejectedRow]:
+        """Rejected rows are few a batch: their broken rules are asked for some thousands at a time."""
+        waiting, self._unexplained = self._unexplained, []
+        if not waiting or self._mapper is None:
+            return []
+        rows = pa.concat_tables(waiting).combine_chunks()
+        explained = self._mapper.explain(rows)
+        if explained.num_rows != rows.num_rows:
+            raise CountsDiffer(f"Of {rows.num_rows} rejected rows only {explained.num_rows} broke a rule.")
+        return self._encode(explained)
+
+    def _encode(self, rejected: pa.Table) -> list[RejectedRow]:
+        encoded = self._encoder.encode(rejected)
+        if encoded:
+            self._meter_rejected(rejected)
+        return encoded
 
     def _meter_rejected(self, rejected: pa.Table) -> None:
         """Rejected rows are few a batch: they are metered some thousands at a time."""

@@ -30,13 +30,15 @@ class Piece:
 
     Attributes:
         accepted: `_row_id` and the target columns.
-        rejected: rows for the quarantine, ready to be written; empty for most batches.
+        rejected: rows for the quarantine, ready to be written: of this batch, or of several before it.
+        refused: rows of the source batch that go to the quarantine, with this piece or a later one.
         read, filtered: rows of the source batch, and those that the filter left out.
         size_bytes: size of the source batch.
     """
 
     accepted: list[pa.RecordBatch]
     rejected: list[Any]
+    refused: int
     read: int
     filtered: int
     size_bytes: int
@@ -50,6 +52,7 @@ class Pipeline:
         context: StepContext,
         batches: Iterable[pa.RecordBatch],
         transform: Callable[[pa.RecordBatch], Piece],
+        finish: Callable[[], Piece],
         keep: Callable[[list[Any]], None],
         *,
         keep_rows: int = 5_000,
@@ -60,18 +63,21 @@ class Pipeline:
             context: progress, cancellation and fencing.
             batches: the source; consumed in the producer's thread only.
             transform: maps one source batch; called in the producer's thread only.
+            finish: what is left after the last batch; called in the producer's thread only.
             keep: writes rejected rows; called in the caller's thread, with at most about `keep_rows` at once.
             keep_rows: rejected rows that may wait in memory, fewer when they are large.
         """
         self._context = context
         self._batches = batches
         self._transform = transform
+        self._finish = finish
         self._keep = keep
         self._keep_rows = keep_rows
         self._queue: queue.Queue[Piece | BaseException | None] = queue.Queue(maxsize=QUEUED_BATCHES)
         self._stop = threading.Event()
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
+        self._owed = 0
         self.failure: BaseException | None = None
 
     def accepted(self) -> Iterator[pa.RecordBatch]:
@@ -90,12 +96,14 @@ class Pipeline:
                 self._count(piece)
                 if piece.rejected:
                     self._waiting += piece.rejected
-                    self._waiting_bytes += piece.size_bytes * len(piece.rejected) // max(1, piece.read)
+                    self._waiting_bytes += sum(len(row.payload) for row in piece.rejected)
                     if len(self._waiting) >= self._keep_rows or self._waiting_bytes >= KEPT_BYTES:
                         self._flush()
                 self._context.tick()
                 yield from piece.accepted
             self._flush()
+            if self._owed:
+                raise CountsDiffer(f"{self._owed} rejected rows never reached the quarantine.")
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -112,6 +120,7 @@ class Pipeline:
                 if self._stop.is_set():
                     return
                 self._put(self._transform(batch))
+            self._put(self._finish())
             self._put(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._put(error)
@@ -142,15 +151,16 @@ class Pipeline:
 
     def _count(self, piece: Piece) -> None:
         accepted = sum(batch.num_rows for batch in piece.accepted)
-        if piece.read != accepted + len(piece.rejected) + piece.filtered:
+        if piece.read != accepted + piece.refused + piece.filtered:
             raise CountsDiffer(
-                f"Of {piece.read} rows read, {accepted} were accepted, {len(piece.rejected)} rejected and"
+                f"Of {piece.read} rows read, {accepted} were accepted, {piece.refused} rejected and"
                 f" {piece.filtered} filtered: they do not add up."
             )
         stats = self._context.stats
         stats.rows_read += piece.read
         stats.rows_accepted += accepted
-        stats.rows_quarantined += len(piece.rejected)
+        stats.rows_quarantined += piece.refused
+        self._owed += piece.refused - len(piece.rejected)
         stats.rows_filtered += piece.filtered
         stats.bytes += piece.size_bytes
 
