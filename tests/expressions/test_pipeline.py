@@ -143,6 +143,18 @@ def test_relation_and_batches_agree() -> None:
         assert sum(part.filtered for part in found) == whole.filtered
 
 
+def test_rows_explained_later_and_together_say_the_same() -> None:
+    table = batch(*[{}, {"id": "x"}, {"quantity": 0}, {"quantity": -1}, {"total": None}] * 20)
+    with BatchMapper(REQUEST) as mapper:
+        whole = mapper.apply(table)
+        parts = [mapper.apply(table.slice(start, 7), explain=False) for start in range(0, table.num_rows, 7)]
+        waiting = [part.unexplained for part in parts if part.unexplained is not None]
+        explained = mapper.explain(pa.concat_tables(waiting))
+    assert explained.equals(whole.rejected)
+    assert all(part.rejected.num_rows == 0 for part in parts)
+    assert sum(part.accepted.num_rows + part.filtered for part in parts) + explained.num_rows == table.num_rows
+
+
 def test_views_of_the_statement_agree() -> None:
     compiled = compile_select(REQUEST)
     table = batch({}, {"id": "x"}, {"quantity": -1})

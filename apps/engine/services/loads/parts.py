@@ -33,7 +33,7 @@ from apps.tenancy.services.context import require_tenant
 
 METERED_AT_ONCE = 10_000
 METERED_BYTES = 32 * 1024**2
-EXPLAINED_AT_ONCE = 5_000
+EXPLAINED_AT_ONCE = 2_000
 EXPLAINED_BYTES = 8 * 1024**2
 
 

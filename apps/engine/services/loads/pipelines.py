@@ -55,7 +55,7 @@ class Pipeline:
         finish: Callable[[], Piece],
         keep: Callable[[list[Any]], None],
         *,
-        keep_rows: int = 5_000,
+        keep_rows: int = 1_000,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -64,8 +64,9 @@ class Pipeline:
             batches: the source; consumed in the producer's thread only.
             transform: maps one source batch; called in the producer's thread only.
             finish: what is left after the last batch; called in the producer's thread only.
-            keep: writes rejected rows; called in the caller's thread, with at most about `keep_rows` at once.
-            keep_rows: rejected rows that may wait in memory, fewer when they are large.
+            keep: writes rejected rows; called in the caller's thread, with at most `keep_rows` at once.
+            keep_rows: rejected rows that are written at once. Few, because nobody feeds the staging area meanwhile;
+                at most twice as many wait in memory, fewer when they are large.
         """
         self._context = context
         self._batches = batches
@@ -94,14 +95,15 @@ class Pipeline:
                 if piece is None:
                     break
                 self._count(piece)
-                if piece.rejected:
-                    self._waiting += piece.rejected
-                    self._waiting_bytes += sum(len(row.payload) for row in piece.rejected)
-                    if len(self._waiting) >= self._keep_rows or self._waiting_bytes >= KEPT_BYTES:
-                        self._flush()
                 self._context.tick()
                 yield from piece.accepted
-            self._flush()
+                self._waiting += piece.rejected
+                self._waiting_bytes += sum(len(row.payload) for row in piece.rejected)
+                self._keep_some()
+                while len(self._waiting) > 2 * self._keep_rows or self._waiting_bytes >= KEPT_BYTES:
+                    self._keep_some()
+            while self._waiting:
+                self._keep_some()
             if self._owed:
                 raise CountsDiffer(f"{self._owed} rejected rows never reached the quarantine.")
         except GeneratorExit:
@@ -164,7 +166,8 @@ class Pipeline:
         stats.rows_filtered += piece.filtered
         stats.bytes += piece.size_bytes
 
-    def _flush(self) -> None:
+    def _keep_some(self) -> None:
         if self._waiting:
-            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            self._keep(waiting)
+            rows, self._waiting = self._waiting[: self._keep_rows], self._waiting[self._keep_rows :]
+            self._waiting_bytes -= sum(len(row.payload) for row in rows)
+            self._keep(rows)
