@@ -19,6 +19,9 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 0.05
 WORKER_START_S = 60
+DROP_ATTEMPTS = 15
+WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+"""What the container image gives its workers."""
 
 
 def with_database(url: str, name: str) -> str:
@@ -30,14 +33,30 @@ def with_database(url: str, name: str) -> str:
 @contextlib.contextmanager
 def throw_away_database(url: str, name: str) -> Iterator[str]:
     """An empty database on the server of `url`; dropped at the end."""
+    _drop_database(url, name)
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         admin.execute(f'CREATE DATABASE "{name}"')
     try:
         yield with_database(url, name)
     finally:
-        with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        if "django.db" in sys.modules:
+            from django.db import connections
+
+            connections.close_all()
+        _drop_database(url, name)
+
+
+def _drop_database(url: str, name: str) -> None:
+    """Drop it as its owner, who may not end an autovacuum worker: that one gives way when it is asked a few times."""
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
+        for attempt in range(DROP_ATTEMPTS):
+            try:
+                admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                return
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse) as error:
+                if attempt == DROP_ATTEMPTS - 1:
+                    print(f"The database {name} was left behind: {error}", file=sys.stderr)
+                time.sleep(1)
 
 
 @dataclass
@@ -83,8 +102,9 @@ def celery_worker(folder: Path, *, concurrency: int = 2) -> Iterator[subprocess.
     name = f"bench-{os.getpid()}@%h"
     command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-Q", "control,loads"]
     command += ["-c", str(concurrency), "-n", name, "--without-gossip", "--without-mingle", "-l", "INFO"]
+    environment = {**os.environ, **WORKER_ENVIRONMENT}
     with log_path.open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         deadline = time.monotonic() + WORKER_START_S
         while time.monotonic() < deadline:
