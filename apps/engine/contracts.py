@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -217,6 +218,10 @@ class StepContext(ABC):
     def fenced_part(self) -> str:
         """Name for what this execution stages; unique to attempt and delivery, so a zombie's rows are never used."""
         return f"{self.path}#{self.attempt}.{self.fence}"
+
+    def remaining_s(self) -> float:
+        """Seconds until the step's time is over; infinite for a step that is executed inside a visit."""
+        return math.inf
 
     @abstractmethod
     def tick(self, *, force: bool = False) -> None:

@@ -16,7 +16,7 @@ from apps.connectors.exceptions import (
     WriteRefused,
 )
 from apps.connectors.sql.copy_encoding import column_type
-from apps.connectors.sql.errors import translate, translate_connect, translated
+from apps.connectors.sql.errors import translate, translate_connect, translate_stream, translated
 from apps.connectors.sql.types import duckdb_type, merge_types, postgres_type
 from apps.core.exceptions import PortalError, TransientError
 
@@ -40,6 +40,22 @@ def test_states_map_to_consequences(error: psycopg.Error, expected: type[PortalE
     assert type(found) is expected
     assert found.remedy or expected is ConnectorFailed
     assert isinstance(found, TransientError) is (expected is SystemUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[libpq] Execution error [PGRES_FATAL_ERROR]: ERROR:  canceling statement due to statement timeout\n", True),
+        ("[libpq] Fetch header failed: server closed the connection unexpectedly", True),
+        ("[libpq] FATAL:  terminating connection due to administrator command", True),
+        ("[libpq] Execution error [PGRES_FATAL_ERROR]: ERROR:  division by zero\n", False),
+    ],
+    ids=["timeout", "line-broke", "shut-down", "refused"],
+)
+def test_faults_while_rows_stream_pass_or_not(text: str, expected: bool) -> None:
+    found = translate_stream(OSError(text))
+    assert isinstance(found, SystemUnavailable if expected else ConnectorFailed)
+    assert found.message.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ class ConnectionContext:
         files_root: the tenant's own folder on the server.
         spill_root: the tenant's own folder for temporary files; empty for the system's.
         connect_timeout_s, statement_timeout_s: limits of this connection; 0 = none.
+        time_limit_s: how long the asker can wait for everything it asks of this connection; 0 = as long as it takes.
     """
 
     tenant_id: UUID | None = None
@@ -113,6 +114,12 @@ class ConnectionContext:
     spill_root: str = ""
     connect_timeout_s: float = 10.0
     statement_timeout_s: float = 0.0
+    time_limit_s: float = 0.0
+
+    def bound_statement_s(self, configured: float) -> float:
+        """Longest time of one statement: the connection's own limit or the asker's patience, whichever is shorter."""
+        limits = [limit for limit in (configured or self.statement_timeout_s, self.time_limit_s) if limit]
+        return min(limits, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,13 @@ from apps.vault.services.secrets import reveal_secrets
 OWNER_TYPE = "connection"
 
 
-def open_connection(connection_id: UUID, purpose: str) -> ConnectorBase:
+def open_connection(connection_id: UUID, purpose: str, *, time_limit_s: float = 0.0) -> ConnectorBase:
     """The connected system of a saved connection; use as a context manager, or call `disconnect`.
 
     Args:
         connection_id: a connection in use.
         purpose: why (`check`, `read`, `write`, `design`, `preview`); logged when credentials are revealed.
+        time_limit_s: how long the caller can wait for everything it asks; 0 = as long as it takes.
 
     Raises:
         ConnectionNotFound: none with that id, or it is archived.
@@ -38,7 +39,7 @@ def open_connection(connection_id: UUID, purpose: str) -> ConnectorBase:
             f"The connection {row.name!r} is archived.", value=connection_id, remedy="Choose another connection."
         )
     secrets = reveal_secrets(OWNER_TYPE, row.id, purpose=f"connection.{purpose}")
-    return connect(row.connector, row.config, secrets, purpose=purpose, connection_id=row.id)
+    return connect(row.connector, row.config, secrets, purpose=purpose, connection_id=row.id, time_limit_s=time_limit_s)
 
 
 def connect(
@@ -48,6 +49,7 @@ def connect(
     *,
     purpose: str,
     connection_id: UUID | None = None,
+    time_limit_s: float = 0.0,
 ) -> ConnectorBase:
     """A connected system from settings that may not be saved yet.
 
@@ -55,7 +57,7 @@ def connect(
         UnknownType: no such connector is installed; and what `ConnectorBase.connect` raises.
     """
     remember_values(secrets.values())
-    opened = connector_registry.get(connector).create(build_context(purpose, connection_id))
+    opened = connector_registry.get(connector).create(build_context(purpose, connection_id, time_limit_s))
     try:
         opened.connect(config, secrets)
     except BaseException:
@@ -64,7 +66,7 @@ def connect(
     return opened
 
 
-def build_context(purpose: str, connection_id: UUID | None = None) -> ConnectionContext:
+def build_context(purpose: str, connection_id: UUID | None = None, time_limit_s: float = 0.0) -> ConnectionContext:
     """What a connector may know about the entered tenant."""
     tenant = require_tenant()
     return ConnectionContext(
@@ -76,6 +78,7 @@ def build_context(purpose: str, connection_id: UUID | None = None) -> Connection
         warehouse_schema=tenant.warehouse_schema,
         files_root=str(tenant_files_root(tenant.id)),
         spill_root=str(tenant_spill_root(tenant.id)),
+        time_limit_s=time_limit_s,
     )
 
 

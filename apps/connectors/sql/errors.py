@@ -29,6 +29,7 @@ COLUMN_STATES = {"42703"}
 SPACE_STATES = {"53100"}
 SNAPSHOT_STATES = {"22023", "42704"}
 REFUSED_VALUE_CLASSES = ("22", "23")
+PASSING_WORDS = ("canceling statement", "terminating connection", "deadlock", "could not serialize", "out of memory")
 
 
 @contextmanager
@@ -76,6 +77,16 @@ def translate(error: psycopg.Error | adbc_driver_manager.Error, *, entity: str |
     if state[:2] in UNAVAILABLE_CLASSES or (isinstance(error, psycopg.OperationalError) and not state):
         return SystemUnavailable(f"The database is not available: {text}")
     return ConnectorFailed(f"The database refused the statement{named}: {text}", value=entity, sqlstate=state or None)
+
+
+def translate_stream(error: Exception) -> PortalError:
+    """The portal's error for a fault while rows stream. The Arrow reader hands over the server's text, no SQLSTATE."""
+    found = re.search(r"ERROR:\s+(.*)", str(error))
+    text = (found[1] if found else _message(error)).strip()[:300].rstrip(".") + "."
+    # Without a refusal of the server's it is the connection that broke.
+    if found is None or any(word in text for word in PASSING_WORDS):
+        return SystemUnavailable(f"The database stopped sending rows: {text}")
+    return ConnectorFailed(f"The database refused the statement: {text}")
 
 
 def translate_connect(error: psycopg.Error, *, host: str, database: str, user: str) -> PortalError:

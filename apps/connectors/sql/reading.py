@@ -20,6 +20,7 @@ from psycopg import sql
 from apps.connectors.contracts import SOURCE_POSITION, RejectedRecord
 from apps.connectors.sql.copy_encoding import EPOCH_DAYS, EPOCH_US, INT32_MAX, INT64_MAX
 from apps.connectors.sql.endpoint import Endpoint
+from apps.connectors.sql.errors import translate_stream
 from apps.connectors.sql.merge import Names, select_duplicates
 from apps.connectors.sql.numeric import SAFE_DIGITS, decode_numeric
 from apps.connectors.sql.tables import Column, Session, find_table
@@ -132,11 +133,23 @@ def read_batches(
         for prepared in transaction_statements(snapshot):
             cursor.execute(prepared)
         cursor.execute(statement)
-        for raw in cursor.fetch_record_batch():
+        for raw in _received(cursor.fetch_record_batch()):
             for start in range(0, raw.num_rows, batch_rows):
                 piece = raw.slice(start, batch_rows)
                 yield _decode(piece, columns, position, rejected, positions=positions)
                 position += piece.num_rows
+
+
+def _received(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The reader's batches; a fault of the server or the line as the portal's error."""
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as error:
+            raise translate_stream(error) from error
+        yield batch
 
 
 def transaction_statements(snapshot: str | None) -> list[str]:

@@ -66,6 +66,10 @@ class RunningStep(StepContext):
         self._deadline = time.monotonic() + self._timeout_s
         self._lines: list[Line] = []
 
+    def remaining_s(self) -> float:
+        """See `StepContext.remaining_s`."""
+        return max(0.0, self._deadline - time.monotonic())
+
     # -- progress ------------------------------------------------------------------------------------------------
 
     def tick(self, *, force: bool = False) -> None:

@@ -112,7 +112,7 @@ class PostgresConnector(SqlConnector):
             tls_root_certificate=str(self._certificate or ""),
             application=f"portal {self.context.purpose}".strip(),
             connect_timeout_s=float(config.get("connect_timeout_s") or self.context.connect_timeout_s),
-            statement_timeout_s=float(config.get("statement_timeout_s") or self.context.statement_timeout_s),
+            statement_timeout_s=self.context.bound_statement_s(float(config.get("statement_timeout_s") or 0)),
         )
 
 

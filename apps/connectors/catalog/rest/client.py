@@ -41,8 +41,14 @@ SHOWN_CHARS = 300
 class RestClient:
     """One connection's HTTP calls. Thread-safe: every call runs on the client's own loop."""
 
-    def __init__(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Keep the settings; nothing is opened before the first call."""
+    def __init__(self, config: Mapping[str, Any], secrets: Mapping[str, str], *, time_limit_s: float = 0.0) -> None:
+        """Keep the settings; nothing is opened before the first call.
+
+        Args:
+            config, secrets: of the connection.
+            time_limit_s: all calls together end so long from now, waits between attempts included; 0 = no limit.
+        """
+        self._deadline = time.monotonic() + time_limit_s if time_limit_s else None
         self._config = config
         self._secrets = secrets
         self._base = str(config["base_url"]).rstrip("/") + "/"
@@ -60,7 +66,16 @@ class RestClient:
 
     def submit(self, work: Coroutine[Any, Any, ResultT]) -> Future[ResultT]:
         """Start a coroutine on the client's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(self._in_time(work), self._loop)
+
+    async def _in_time(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        if self._deadline is None:
+            return await work
+        try:
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                return await work
+        except TimeoutError:
+            raise SystemUnavailable(f"{self._base} did not answer within the time that the caller had.") from None
 
     def call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Run a coroutine on the client's loop and wait for it."""
@@ -71,7 +86,7 @@ class RestClient:
         if self._loop.is_closed():
             return
         if self._session is not None:
-            self.call(self._session.__aexit__(None, None, None))
+            asyncio.run_coroutine_threadsafe(self._session.__aexit__(None, None, None), self._loop).result()
             self._session = None
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

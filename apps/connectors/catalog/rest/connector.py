@@ -67,7 +67,7 @@ class RestConnector(ConnectorBase):
             check_url(str(config["token_url"]))
         self.config = dict(config)
         self._paging = Paging.of(config)
-        self._client = RestClient(config, secrets)
+        self._client = RestClient(config, secrets, time_limit_s=self.context.time_limit_s)
 
     def disconnect(self) -> None:
         """End the session and its loop."""

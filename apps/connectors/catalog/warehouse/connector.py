@@ -35,7 +35,7 @@ class WarehouseConnector(SqlConnector):
             search_path=context.warehouse_schema,
             application=f"portal {context.purpose}".strip(),
             connect_timeout_s=context.connect_timeout_s,
-            statement_timeout_s=float(config.get("statement_timeout_s") or context.statement_timeout_s),
+            statement_timeout_s=context.bound_statement_s(float(config.get("statement_timeout_s") or 0)),
         )
 
     def check(self) -> CheckResult:

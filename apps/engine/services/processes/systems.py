@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid5
 
+import pyarrow as pa
+
+from apps.connectors.base import ConnectorBase
 from apps.connectors.choices import Disposition
-from apps.connectors.contracts import EntitySchema, QueryRequest, ReadRequest, WriteRequest
+from apps.connectors.contracts import ROW_ID, EntitySchema, QueryRequest, ReadRequest, WriteRequest
 from apps.connectors.contracts.reading import SOURCE_POSITION
+from apps.connectors.services.sessions import open_connection
+from apps.core.exceptions import PortalError
 from apps.engine.contracts import StepContext, StepOutcome
 from apps.engine.exceptions import RowsInvalid
 from apps.engine.services.loads.connections import use_connector
@@ -30,13 +36,11 @@ class ReadRows(ProcessStepType):
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
         """{rows, count, more}."""
         config = step.config
-        connector = use_connector(context, resolve_binding(context.run.environment_id, config["connection"]), "read")
-        columns = config["columns"] or connector.describe(config["entity"]).names
         limit = config["limit"]
-        batches = connector.read(
-            ReadRequest(config["entity"], columns=tuple(columns), limit=limit + 1, batch_rows=limit + 1)
-        )
-        return _rows(context, batches, limit)
+        columns = tuple(config["columns"]) if config["columns"] else None
+        request = ReadRequest(config["entity"], columns=columns, limit=limit + 1, batch_rows=limit + 1)
+        with _opened(context, step, "read") as connector:
+            return _rows(context, connector, connector.read(request), limit)
 
 
 class QueryRows(ProcessStepType):
@@ -47,7 +51,6 @@ class QueryRows(ProcessStepType):
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
         """{rows, count, more}."""
         config = step.config
-        connector = use_connector(context, resolve_binding(context.run.environment_id, config["connection"]), "read")
         limit = config["limit"]
         request = QueryRequest(
             text=config["text"],
@@ -55,11 +58,16 @@ class QueryRows(ProcessStepType):
             limit=limit + 1,
             batch_rows=limit + 1,
         )
-        return _rows(context, connector.query(request), limit)
+        with _opened(context, step, "read") as connector:
+            return _rows(context, connector, connector.query(request), limit)
 
 
 class WriteRows(ProcessStepType):
-    """Writes a few rows in one transaction of the target, with a marker: repeated, it finds them written."""
+    """Writes a few rows in one transaction of the target, with a marker: repeated, it finds them written.
+
+    A system without transactions gets the same idempotency keys again: they come from run, path and row, not from the
+    attempt or the worker.
+    """
 
     type = "process.write"
 
@@ -86,23 +94,31 @@ class WriteRows(ProcessStepType):
         if refused:
             number, problem = next(iter(refused.items()))
             raise RowsInvalid(f"{step.title}: row {number + 1}: {problem}", field=f"rows[{number}]")
-        connector = use_connector(context, resolve_binding(context.run.environment_id, config["connection"]), "write")
-        context.tick(force=True)  # nothing is sent any more once the step belongs to somebody else
-        writer = connector.open_writer(
-            WriteRequest(
-                entity=config["entity"],
-                schema=EntitySchema.of(
-                    config["entity"], [(item.name, item.type, item.nullable) for item in fields], keys=config["keys"]
-                ),
-                run_id=uuid5(context.run.id, context.path),
-                disposition=Disposition(config["disposition"]),
-                keys=tuple(config["keys"]),
-                on_duplicate="refuse",
-                description=f"{context.run.flow_name} {context.path}",
-            )
+        numbered = table.append_column(ROW_ID, pa.array(range(table.num_rows), pa.int64()))
+        request = WriteRequest(
+            entity=config["entity"],
+            schema=EntitySchema.of(
+                config["entity"], [(item.name, item.type, item.nullable) for item in fields], keys=config["keys"]
+            ),
+            run_id=uuid5(context.run.id, context.path),
+            disposition=Disposition(config["disposition"]),
+            keys=tuple(config["keys"]),
+            on_duplicate="refuse",
+            description=f"{context.run.flow_name} {context.path}",
         )
-        part = writer.stage(table.to_batches(), part=context.fenced_part)
-        result = writer.finish([part], allow_empty=False, marker=str(context.run.id))
+        with _opened(context, step, "write") as connector:
+            context.tick(force=True)  # nothing is sent any more once the step belongs to somebody else
+            writer = connector.open_writer(request)
+            part = writer.stage(numbered.to_batches(), part=context.fenced_part)
+            if part.rejected:
+                first = part.rejected[0]
+                raise RowsInvalid(
+                    f"{step.title}: the system refused {len(part.rejected):,} of {table.num_rows:,} rows; "
+                    f"row {first.position + 1}: {first.message}",
+                    field=f"rows[{first.position}]",
+                    remedy="Correct the rows; those that were taken are not sent twice when the run is resumed.",
+                )
+            result = writer.finish([part], allow_empty=False, marker=str(context.run.id))
         context.stats.rows_written = result.rows
         counters = ("rows", "inserted", "updated", "unchanged")
         return StepOutcome(
@@ -110,13 +126,36 @@ class WriteRows(ProcessStepType):
         )
 
 
-def _rows(context: StepContext, batches: Iterable[Any], limit: int) -> StepOutcome:
+@contextmanager
+def _opened(context: StepContext, step: ProcessStep, purpose: str) -> Iterator[ConnectorBase]:
+    """The step's system. With a time limit it has a connection of its own, on which nothing outlasts that limit."""
+    connection_id = resolve_binding(context.run.environment_id, step.config["connection"])
+    if step.timeout_s is None:
+        yield use_connector(context, connection_id, purpose)
+        return
+    context.tick()
+    try:
+        with open_connection(connection_id, purpose, time_limit_s=context.remaining_s()) as connector:
+            yield connector
+    except PortalError:
+        context.tick()  # what ended because the time was over is a timeout, whatever the system says
+        raise
+
+
+def _rows(context: StepContext, connector: ConnectorBase, batches: Iterable[Any], limit: int) -> StepOutcome:
+    known = len(connector.rejected)
     rows: list[dict[str, Any]] = []
     for batch in batches:
         context.tick()
         rows += batch.to_pylist()
         if len(rows) > limit:
             break
+    refused = connector.rejected[known:]
+    if refused:
+        raise RowsInvalid(
+            f"{len(refused):,} rows cannot be read; the first is row {refused[0].position + 1}: {refused[0].message}",
+            remedy="Correct the rows in the system, or name only columns that can be read.",
+        )
     more = len(rows) > limit
     kept = [{name: to_json(value) for name, value in row.items() if name != SOURCE_POSITION} for row in rows[:limit]]
     context.stats.rows_read = len(kept)
