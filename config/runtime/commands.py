@@ -56,11 +56,11 @@ def _test(*, fast: bool) -> int:
 
 
 def _test_chaos() -> int:
-    """Kill workers at N random moments (default 100); 0 lost of N bounds the rate below 3/N with 95 % confidence."""
+    """Kill workers of loads and processes N times (default 100): 0 lost of N bounds the rate below 3/N (95 %)."""
     from config.runtime.verification import run_tests
 
     os.environ["CHAOS_RUNS"] = os.environ.get("N") or "100"
-    return run_tests("tests/engine/test_kill.py -m slow")
+    return run_tests("tests/engine/test_kill.py tests/engine/test_process_kill.py -m slow")
 
 
 def _with_servers(module: str, *arguments: str) -> int:
