@@ -348,6 +348,8 @@ class FlowRef:
     archived: bool
     draft: dict[str, Any]
     draft_revision: int
+    paused: bool = False
+    pause_reason: str = ""
 
 
 @dataclass(frozen=True)

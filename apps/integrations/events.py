@@ -11,6 +11,8 @@ FLOW_DEPLOYED = "flow.deployed.v1"
 FLOW_RETIRED = "flow.retired.v1"
 FLOW_ARCHIVED = "flow.archived.v1"
 FLOW_RESTORED = "flow.restored.v1"
+FLOW_PAUSED = "flow.paused.v1"
+FLOW_RESUMED = "flow.resumed.v1"
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,14 @@ class FlowRestored:
 
     flow_id: UUID
     name: str
+    by: str
+
+
+@dataclass(frozen=True)
+class FlowPauseChanged:
+    """A flow was paused (nothing starts a run of it) or resumed."""
+
+    flow_id: UUID
+    name: str
+    reason: str
     by: str

@@ -82,6 +82,13 @@ class FlowArchived(Conflict):
     default_remedy = "Create a new flow, or copy this one's definition."
 
 
+class FlowPaused(Conflict):
+    """The flow is paused, so no run of it can be started."""
+
+    code = "integrations.flow_paused"
+    default_remedy = "Resume the flow first."
+
+
 class FlowInUse(Conflict):
     """The flow is deployed to a protected environment."""
 

@@ -23,6 +23,8 @@ class Flow(TenantModel):
     draft_saved_by_name = models.CharField(max_length=200, blank=True, default="")
     draft_saved_at = models.DateTimeField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="While set, nothing starts a run of it.")
+    pause_reason = models.CharField(max_length=200, blank=True, default="")
     created_by = models.UUIDField(null=True, blank=True)
 
     class Meta:

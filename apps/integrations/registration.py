@@ -34,6 +34,8 @@ for _type, _payload, _sentence in (
     (events.FLOW_RETIRED, events.FlowRetired, "A flow was taken out of an environment."),
     (events.FLOW_ARCHIVED, events.FlowArchived, "A flow was taken out of use."),
     (events.FLOW_RESTORED, events.FlowRestored, "An archived flow was brought back."),
+    (events.FLOW_PAUSED, events.FlowPauseChanged, "A flow was paused: nothing starts a run of it."),
+    (events.FLOW_RESUMED, events.FlowPauseChanged, "A paused flow was resumed."),
 ):
     event_types.register(EventType(_type, _payload, _sentence))
 live_kinds.register(LiveKind("flow", "flow:view"))

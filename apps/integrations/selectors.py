@@ -119,7 +119,8 @@ def to_flow(flow: Flow) -> FlowRef:
     """A table row as plain data."""
     return FlowRef(
         id=flow.pk, name=flow.name, slug=flow.slug, kind=flow.kind, archived=flow.archived_at is not None,
-        draft=flow.draft, draft_revision=flow.draft_revision,
+        draft=flow.draft, draft_revision=flow.draft_revision, paused=flow.paused_at is not None,
+        pause_reason=flow.pause_reason,
     )  # fmt: skip
 
 

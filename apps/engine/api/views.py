@@ -87,10 +87,25 @@ class FlowRunsView(APIView):
 
     permission_classes = [CanAct]
 
-    @extend_schema(request=StartRunSerializer, responses={202: RunSerializer}, operation_id="flows_runs_create")
+    @extend_schema(
+        request=StartRunSerializer,
+        responses={202: RunSerializer},
+        operation_id="flows_runs_create",
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                description="A repeated request with the same key gets the first one's run; other content gets 409.",
+            )
+        ],
+    )
     def post(self, request: Request, flow_id: UUID) -> Response:
         """Queue a run; it starts at once when nothing is in its way."""
-        given = StartRunSerializer(data=request.data)
+        body, key = request.data, request.headers.get("Idempotency-Key")
+        if key and isinstance(body, dict) and not body.get("idempotency_key"):
+            body = {**body, "idempotency_key": key}
+        given = StartRunSerializer(data=body)
         given.is_valid(raise_exception=True)
         actor = actor_of(request)
         values = given.validated_data
@@ -102,7 +117,7 @@ class FlowRunsView(APIView):
                 mode=values.get("mode") or None,
                 since=values.get("since") or None,
                 parameters=values.get("parameters") or {},
-                idempotency_key=values.get("idempotency_key") or request.headers.get("Idempotency-Key") or None,
+                idempotency_key=values.get("idempotency_key") or None,
                 trigger=RunTrigger.MANUAL if actor.kind == "user" else RunTrigger.API,
             ),
             actor=actor,

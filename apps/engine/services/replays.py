@@ -16,7 +16,7 @@ from apps.engine.exceptions import ReplayNotPossible
 from apps.engine.models import Run, StepResult
 from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.plans import OPEN
-from apps.engine.services.runs import launch_run
+from apps.engine.services.runs import ensure_not_paused, launch_run
 from apps.integrations.contracts import FlowDefinition
 from apps.integrations.selectors import find_deployed_version, get_flow
 from apps.quality.contracts import ReplaySelection
@@ -47,6 +47,7 @@ def start_replay_run(request: ReplayRequest, *, actor: Actor) -> Run:
         PermissionDenied: as named.
         SelectionEmpty, SelectionMixed, SelectionTooLarge, QuarantinedRowNotFound: the selection.
         ReplayNotPossible: nothing is known about the source's columns.
+        FlowPaused: nothing starts a run of the flow at present.
         RunAlreadyActive: the flow is active in the environment.
     """
     check_permission(actor, "run:start")
@@ -56,6 +57,8 @@ def start_replay_run(request: ReplayRequest, *, actor: Actor) -> Run:
     )
     origin = _find_origin(selection)
     pinned = _pin(selection, origin)
+    flow = get_flow(selection.flow_id)
+    ensure_not_paused(flow)
     with transaction.atomic():
         run_id = uuid7()
         count = mark_replayed(selection, run_id=run_id, actor=actor)
@@ -64,7 +67,7 @@ def start_replay_run(request: ReplayRequest, *, actor: Actor) -> Run:
             flow_id=selection.flow_id,
             flow_version_id=pinned.version_id,
             environment_id=selection.environment_id,
-            flow_name=get_flow(selection.flow_id).name,
+            flow_name=flow.name,
             version_number=pinned.number,
             kind=RunKind.REPLAY,
             mode=RunMode.FULL,

@@ -34,7 +34,7 @@ from apps.engine.services.processes.scopes import check_input
 from apps.engine.services.processes.walking import UNDO
 from apps.engine.services.undoing import reopen_undoing
 from apps.integrations.contracts import Definition, FlowDefinition, FlowRef
-from apps.integrations.exceptions import FlowArchived
+from apps.integrations.exceptions import FlowArchived, FlowPaused
 from apps.integrations.process_contracts import ProcessDefinition
 from apps.integrations.selectors import get_deployed_version, get_environment, get_flow, get_version
 from apps.integrations.shape import is_process
@@ -93,6 +93,7 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
 
     Raises:
         PermissionDenied, FlowNotFound, VersionNotFound, EnvironmentNotFound, NotDeployed: as named.
+        FlowPaused: nothing starts a run of the flow at present.
         RunAlreadyActive: this flow is active in this environment.
         IdempotencyConflict: the key was used for another request.
         ModeNotPossible: an incremental run of a flow without a cursor.
@@ -162,6 +163,17 @@ def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
     except IntegrityError as error:
         raise _explain(error, run) from error
     return run
+
+
+def ensure_not_paused(flow: FlowRef) -> None:
+    """Refuse to start anything of a paused flow.
+
+    Raises:
+        FlowPaused: with the reason that was given.
+    """
+    if flow.paused:
+        why = f": {flow.pause_reason}" if flow.pause_reason else ""
+        raise FlowPaused(f"{flow.name} is paused{why}.", value=str(flow.id))
 
 
 def _summary(run: Run) -> str:
@@ -273,11 +285,13 @@ def retry_run(run_id: UUID, *, actor: Actor) -> Run:
 
     Raises:
         PermissionDenied, RunNotFound: as named.
+        FlowPaused: nothing starts a run of the flow at present.
         RunNotControllable: the run is still active, or it is a replay (its rows wait in the quarantine again).
         RunAlreadyActive: another run of the flow is active in the environment.
     """
     check_permission(actor, "run:start")
     old = get_run(run_id)
+    ensure_not_paused(get_flow(old.flow_id))
     if old.status in ACTIVE_RUN_STATUSES:
         raise RunNotControllable("The run is still active.", value=old.status, remedy="Cancel it first.")
     if old.kind == RunKind.REPLAY:
@@ -319,6 +333,7 @@ def _pin(request: StartRequest) -> _Pinned:
     flow = get_flow(request.flow_id)
     if flow.archived:
         raise FlowArchived(value=flow.name)
+    ensure_not_paused(flow)
     if request.version == DRAFT:
         if environment.slug != DRAFT_ENVIRONMENT:
             raise DraftNotHere(field="version", value=request.version)

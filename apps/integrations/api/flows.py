@@ -21,6 +21,7 @@ from apps.integrations.selectors import filter_flows, get_flow_row
 from apps.integrations.services.documents import build_flow_documents
 from apps.integrations.services.drift import report_drift
 from apps.integrations.services.flows import archive_flow, create_flow, restore_flow, update_draft, update_flow
+from apps.integrations.services.pausing import pause_flow, resume_flow
 from apps.integrations.services.preview import preview_mapping
 from apps.integrations.services.suggestions import suggest_mapping
 from apps.integrations.services.validation import design_binding, validate_definition
@@ -102,6 +103,29 @@ class FlowRestoreView(APIView):
     def post(self, request: Request, flow_id: UUID) -> Response:
         """Bring an archived flow back; what was deployed has to be deployed again."""
         return flow_response(restore_flow(flow_id, actor=actor_of(request)))
+
+
+class FlowPauseView(APIView):
+    """Holding a flow."""
+
+    permission_classes = [HasPermission.of(write="flow:deploy")]
+
+    @extend_schema(operation_id="flow_pause", request=shapes.FlowPauseInput, responses=shapes.FlowSerializer)
+    def post(self, request: Request, flow_id: UUID) -> Response:
+        """Let nothing start a run of the flow, in any environment; runs that have begun go on."""
+        wanted = read_input(shapes.FlowPauseInput, request.data)
+        return flow_response(pause_flow(flow_id, reason=wanted["reason"], actor=actor_of(request)))
+
+
+class FlowResumeView(APIView):
+    """The end of holding a flow."""
+
+    permission_classes = [HasPermission.of(write="flow:deploy")]
+
+    @extend_schema(operation_id="flow_resume", request=None, responses=shapes.FlowSerializer)
+    def post(self, request: Request, flow_id: UUID) -> Response:
+        """Let runs of the flow start again; what its triggers skipped meanwhile is not made up for."""
+        return flow_response(resume_flow(flow_id, actor=actor_of(request)))
 
 
 class FlowValidateView(APIView):

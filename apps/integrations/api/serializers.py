@@ -83,6 +83,8 @@ class FlowSummarySerializer(serializers.Serializer):
     deployments = ActiveDeploymentSerializer(many=True)
     last_run = LastRunSerializer(allow_null=True)
     archived_at = serializers.DateTimeField(allow_null=True)
+    paused_at = serializers.DateTimeField(allow_null=True, required=False)
+    pause_reason = serializers.CharField(allow_blank=True, required=False)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
@@ -119,6 +121,12 @@ class FlowInput(serializers.Serializer):
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000, default="")
     kind = serializers.ChoiceField(choices=FlowKind.choices, required=False, default=FlowKind.LOAD)
     draft = DefinitionField(required=False)
+
+
+class FlowPauseInput(serializers.Serializer):
+    """Why a flow is paused, for people."""
+
+    reason = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
 
 
 class FlowChange(serializers.Serializer):

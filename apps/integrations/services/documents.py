@@ -78,6 +78,8 @@ def _document(
         "deployments": deployments,
         "last_run": extra.get("last_run"),
         "archived_at": flow.archived_at,
+        "paused_at": flow.paused_at,
+        "pause_reason": flow.pause_reason,
         "created_at": flow.created_at,
         "updated_at": flow.updated_at,
     }
