@@ -68,7 +68,39 @@ class RunTrigger(models.TextChoices):
     RETRY = "retry", "Retry"
     REPLAY = "replay", "Replay"
     SCHEDULE = "schedule", "Schedule"
+    EVENT = "event", "Event"
     PROCESS = "process", "Another run"
+
+
+class TriggerKind(models.TextChoices):
+    """What a trigger listens to."""
+
+    SCHEDULE = "schedule", "Schedule"
+    EVENT = "event", "Event"
+
+
+class TriggerStatus(models.TextChoices):
+    """Whether a trigger fires."""
+
+    ACTIVE = "active", "Active"
+    PAUSED = "paused", "Paused"
+
+
+class CatchUp(models.TextChoices):
+    """What becomes of firings that were missed while nothing could fire."""
+
+    SKIP = "skip", "Leave them out"
+    ONCE = "once", "Make up for all with one run"
+    ALL = "all", "Make up for each, up to a bound"
+
+
+class FiringStatus(models.TextChoices):
+    """What came of one firing."""
+
+    PENDING = "pending", "Waiting until the flow can start"
+    STARTED = "started", "Started a run"
+    SKIPPED = "skipped", "Left out"
+    FAILED = "failed", "Failed"
 
 
 class LogLevel(models.TextChoices):

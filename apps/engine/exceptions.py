@@ -21,6 +21,52 @@ class RunNotFound(NotFound):
     code = "engine.run.not_found"
 
 
+class TriggerNotFound(NotFound):
+    """There is no such trigger."""
+
+    code = "engine.trigger.not_found"
+
+
+class TriggerInvalid(ValidationFailed):
+    """The trigger cannot be used."""
+
+    code = "engine.trigger.invalid"
+
+
+class TriggerNameTaken(Conflict):
+    """The flow has a trigger of this name in this environment."""
+
+    code = "engine.trigger.name_taken"
+    default_remedy = "Choose another name."
+
+
+class TriggerStateConflict(Conflict):
+    """The trigger is not in a state that allows this."""
+
+    code = "engine.trigger.wrong_state"
+    default_remedy = "Reload the trigger to see its present state."
+
+
+class FiringMissed(TerminalError):
+    """The moment passed while nothing could fire."""
+
+    code = "engine.trigger.missed"
+    default_remedy = "Choose another catch-up policy to make up for missed firings."
+
+
+class FiringGivenUp(TerminalError):
+    """The flow could not be started for a day."""
+
+    code = "engine.trigger.given_up"
+
+
+class FilterFailed(TerminalError):
+    """The trigger's filter has no value for this event."""
+
+    code = "engine.trigger.filter_failed"
+    default_remedy = "Mend the filter; try_cast() gives NULL where a conversion fails."
+
+
 class RunAlreadyActive(Conflict):
     """This flow is already running in this environment."""
 

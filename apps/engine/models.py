@@ -8,6 +8,8 @@ from django.db.models.functions import Now
 
 from apps.engine.choices import (
     ACTIVE_RUN_STATUSES,
+    CatchUp,
+    FiringStatus,
     LogLevel,
     RunKind,
     RunMode,
@@ -15,6 +17,8 @@ from apps.engine.choices import (
     RunTrigger,
     StepStatus,
     TaskStatus,
+    TriggerKind,
+    TriggerStatus,
 )
 from apps.tenancy.models import TenantManager, TenantModel
 
@@ -315,3 +319,80 @@ class TaskAnswer(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.task_id} {self.person_name}"
+
+
+class Trigger(TenantModel):
+    """What starts runs of a flow in an environment by itself: a schedule, or a kind of event."""
+
+    flow = models.ForeignKey("integrations.Flow", on_delete=models.PROTECT, related_name="+")
+    environment = models.ForeignKey("integrations.Environment", on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=16, choices=TriggerKind.choices)
+    status = models.CharField(max_length=16, choices=TriggerStatus.choices, default=TriggerStatus.ACTIVE)
+    status_reason = models.CharField(max_length=200, blank=True, default="")
+
+    cron = models.CharField(max_length=100, blank=True, default="", help_text="Five fields, as in Debian's cron.")
+    zone = models.CharField(max_length=64, blank=True, default="", help_text="IANA time zone of the cron expression.")
+    calendar = models.CharField(max_length=63, blank=True, default="", help_text="Fires on its working days only.")
+    catch_up = models.CharField(max_length=8, choices=CatchUp.choices, default=CatchUp.ONCE)
+    catch_up_limit = models.PositiveSmallIntegerField(default=10)
+    next_due_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
+
+    types = ArrayField(models.CharField(max_length=150), default=list, blank=True)
+    filter = models.TextField(blank=True, default="")
+    start_position = models.BigIntegerField(default=0, help_text="Events up to this number do not count.")
+
+    parameters = models.JSONField(default=dict, blank=True, help_text="Input of the run.")
+    mapping = models.JSONField(default=dict, blank=True, help_text="{input name: expression}; wins over parameters.")
+
+    last_fired_at = models.DateTimeField(null=True, blank=True)
+    last_run = models.ForeignKey(Run, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    last_error = models.JSONField(null=True, blank=True)
+    created_by_name = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "environment", "name"], name="engine_trigger_name"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_due_at"], condition=models.Q(status=TriggerStatus.ACTIVE), name="engine_trigger_due"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Firing(TenantModel):
+    """One moment or event at which a trigger fired; the unique keys make it one, however many beats there are."""
+
+    trigger = models.ForeignKey(Trigger, on_delete=models.CASCADE, related_name="+")
+    due_at = models.DateTimeField(help_text="The moment of a schedule, or the time of the event.")
+    event_id = models.UUIDField(null=True, blank=True)
+    status = models.CharField(max_length=16, choices=FiringStatus.choices, default=FiringStatus.PENDING)
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    parameters = models.JSONField(default=dict, blank=True)
+    missed = models.PositiveIntegerField(default=0, help_text="How many missed moments this row stands for.")
+    error = models.JSONField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock, while pending.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["trigger", "due_at"], condition=models.Q(event_id__isnull=True), name="engine_firing_due"
+            ),
+            models.UniqueConstraint(fields=["trigger", "event_id"], name="engine_firing_event"),
+        ]
+        indexes = [
+            models.Index(fields=["trigger", "-id"], name="engine_firing_trigger"),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=models.Q(status=FiringStatus.PENDING),
+                name="engine_firing_pending",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trigger_id} {self.due_at} {self.status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from django.db.models import Q
@@ -10,6 +11,7 @@ from apps.engine.choices import StepStatus
 from apps.engine.models import StepResult, Waiter
 from apps.engine.services.advancing import advance_locked, lock_run
 from apps.engine.services.processes.waits import correlations_of, name_of, signal_of
+from apps.engine.services.triggers.firing import fire_events
 from apps.events.contracts import EventRecord, Subscriber
 from apps.events.registries import subscribers
 from apps.tenancy.contracts import TenantRef
@@ -34,4 +36,23 @@ class WakeWaiters(Subscriber):
                 advance_locked(run)
 
 
+class FireTriggers(Subscriber):
+    """Starts one run for each event that a trigger of the tenant wants."""
+
+    name: ClassVar[str] = "engine.triggers"
+    types: ClassVar[tuple[str, ...]] = ("*",)
+    ordered: ClassVar[bool] = False
+    from_beginning: ClassVar[bool] = False
+    in_batches: ClassVar[bool] = True
+
+    def handle(self, tenant: TenantRef, event: EventRecord) -> None:
+        """One event."""
+        fire_events([event])
+
+    def handle_batch(self, tenant: TenantRef, events: Sequence[EventRecord]) -> None:
+        """One query for a whole visit when the tenant has no such trigger."""
+        fire_events(events)
+
+
 subscribers.register(WakeWaiters())
+subscribers.register(FireTriggers())

@@ -11,8 +11,8 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from apps.access.selectors import list_members
 from apps.engine.choices import RunStatus, StepStatus, TaskStatus
 from apps.engine.contracts import RunSummary
-from apps.engine.exceptions import RunNotFound, TaskNotFound
-from apps.engine.models import HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer
+from apps.engine.exceptions import RunNotFound, TaskNotFound, TriggerNotFound
+from apps.engine.models import Firing, HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer, Trigger
 from apps.integrations.selectors import list_environments
 
 HEAVY_FIELDS = ("definition", "parameters")
@@ -136,3 +136,25 @@ def tasks_of(tasks: QuerySet[HumanTask], person_id: UUID) -> QuerySet[HumanTask]
     theirs = theirs.filter(Q(claimed_by__isnull=True) | Q(claimed_by_id=person_id), status=TaskStatus.OPEN)
     answered = TaskAnswer.objects.filter(task=OuterRef("pk"), person_id=person_id)
     return theirs.exclude(away__contains=[person_id]).exclude(barred__contains=[person_id]).exclude(Exists(answered))
+
+
+def list_triggers() -> QuerySet[Trigger]:
+    """Triggers with what a list shows."""
+    return Trigger.objects.select_related("flow", "environment").defer("flow__draft")
+
+
+def get_trigger(trigger_id: UUID) -> Trigger:
+    """One trigger.
+
+    Raises:
+        TriggerNotFound: there is none in this tenant.
+    """
+    trigger = list_triggers().filter(pk=trigger_id).first()
+    if trigger is None:
+        raise TriggerNotFound(value=str(trigger_id))
+    return trigger
+
+
+def list_firings(trigger_id: UUID) -> QuerySet[Firing]:
+    """Firings of a trigger."""
+    return Firing.objects.filter(trigger_id=trigger_id)

@@ -24,7 +24,8 @@ from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
-from apps.engine.models import HumanTask, Run, StepResult, TaskAnswer
+from apps.engine.models import Firing, HumanTask, Run, StepResult, TaskAnswer, Trigger
+from apps.engine.services.triggers.editing import create_trigger
 from apps.events.models import (
     ContractVersion,
     Delivery,
@@ -160,6 +161,10 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
             size_bytes=1,
             received_at=now(),
         )
+        trigger = create_trigger(
+            flow.pk, "dev", kind="schedule", name=CANARY, cron="0 9 * * *", zone="UTC", actor=actor
+        )
+        Firing.objects.create(trigger=trigger, due_at=now(), error={"message": CANARY})
         delivery = Delivery.objects.create(subscription=subscription, event=event, number=1, error=CANARY)
         key, secret = create_api_key(CANARY, scopes=["flow:view"], actor=actor_for_user(person))
     return {
@@ -180,6 +185,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "run_id": str(run.id),
         "step_id": str(step.id),
         "task_id": str(task.id),
+        "trigger_id": str(trigger.id),
         "number": "1",
         "environment": "dev",
         "slug": role.slug,
@@ -241,6 +247,7 @@ def snapshot(tenant: Any) -> list[Any]:
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
     models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage, EventContract, ContractVersion)
     models += (HumanTask, TaskAnswer)
+    models += (Trigger, Firing)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.engine.api import task_views, views
+from apps.engine.api import task_views, triggers, views
 
 urlpatterns = [
     path("runs", views.RunListView.as_view(), name="run-list"),
@@ -15,6 +15,13 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),
     path("runs/<uuid:run_id>/compensate", views.RunActionView.as_view(action="compensate"), name="run-compensate"),
     path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
+    path("triggers", triggers.TriggerListView.as_view(), name="trigger-list"),
+    path("triggers/preview", triggers.SchedulePreviewView.as_view(), name="schedule-preview"),
+    path("triggers/<uuid:trigger_id>", triggers.TriggerView.as_view(), name="trigger-detail"),
+    path("triggers/<uuid:trigger_id>/pause", triggers.TriggerPauseView.as_view(), name="trigger-pause"),
+    path("triggers/<uuid:trigger_id>/resume", triggers.TriggerResumeView.as_view(), name="trigger-resume"),
+    path("triggers/<uuid:trigger_id>/next", triggers.TriggerNextView.as_view(), name="trigger-next"),
+    path("triggers/<uuid:trigger_id>/firings", triggers.FiringListView.as_view(), name="trigger-firing-list"),
     path("quarantine/replay", views.QuarantineReplayView.as_view(), name="quarantine-replay"),
     path("tasks", task_views.TaskListView.as_view(), name="task-list"),
     path("tasks/<uuid:task_id>", task_views.TaskDetailView.as_view(), name="task-detail"),

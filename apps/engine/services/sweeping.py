@@ -15,6 +15,7 @@ from apps.engine.registries import programs
 from apps.engine.services.advancing import lock_run, to_facts
 from apps.engine.services.doorbell import ring_run
 from apps.engine.services.limits import engine_limits
+from apps.engine.services.triggers.firing import fire_due, forget_firings
 from apps.tenancy.services.context import each_tenant, require_tenant
 
 log = structlog.get_logger(__name__)
@@ -24,17 +25,18 @@ KEPT_FOR_RESUME = timedelta(hours=24)
 
 
 def sweep_everywhere() -> int:
-    """Sweep every served tenant; one tenant's fault does not keep the others waiting.
+    """Fire due triggers and sweep runs of every served tenant; one tenant's fault does not keep the others waiting.
 
     Returns:
-        Runs rung.
+        Runs started or rung.
     """
     rung = 0
     for tenant in each_tenant():
-        try:
-            rung += sweep_tenant()
-        except Exception as error:
-            log.exception("sweep_failed", tenant=tenant.slug, error=str(error))
+        for part in (fire_due, sweep_tenant):
+            try:
+                rung += part()
+            except Exception as error:
+                log.exception("sweep_failed", tenant=tenant.slug, part=part.__name__, error=str(error))
     return rung
 
 
@@ -77,6 +79,7 @@ def collect_garbage_everywhere() -> int:
     for tenant in each_tenant():
         try:
             released += collect_garbage_of_tenant()
+            forget_firings()
         except Exception as error:
             log.exception("garbage_not_collected", tenant=tenant.slug, error=str(error))
     return released

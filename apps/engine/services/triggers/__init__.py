@@ -1,0 +1,1 @@
+"""Triggers: schedules and events that start runs."""
