@@ -171,6 +171,7 @@ SPECTACULAR_SETTINGS = {
         "apps.portal.api.openapi.add_problem_responses",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "TriggerKindEnum": "apps.engine.choices.TriggerKind",
         "InvitationStatusEnum": ["open", "accepted", "revoked", "expired"],
         "ApiKeyStatusEnum": ["active", "revoked", "expired"],
         "TenantStatusEnum": "apps.tenancy.choices.TenantStatus",

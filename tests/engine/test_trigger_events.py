@@ -17,8 +17,10 @@ from apps.engine.services.executing import work_on_run
 from apps.engine.services.runs import StartRequest, start_run
 from apps.engine.services.triggers.editing import delete_trigger, pause_trigger
 from apps.engine.services.triggers.firing import fire_due
+from apps.events.events import WebhookReceived
 from apps.events.models import Event
 from apps.events.services.event_contracts import create_contract, publish_custom_event
+from apps.events.services.outbox import publish_event
 from apps.integrations.models import Deployment, Environment, FlowVersion
 from apps.integrations.services.pausing import pause_flow
 from apps.tenancy.models import Tenant
@@ -164,3 +166,14 @@ def test_events_of_another_tenant_start_nothing(acme: Tenant, globex: Tenant) ->
         assert not Run.objects.filter(flow_id=trigger.flow_id).exists()
     with tenant_context(acme):
         assert runs_of(trigger) == []
+
+
+def test_a_webhook_starts_a_run(as_acme: Tenant) -> None:
+    """An inbound endpoint publishes an event of the type it was given; a trigger on that type hears the webhook."""
+    flow = deployed(process(value("a", x="input.total"), input=[{"name": "total", "type": "BIGINT"}]))
+    trigger = on_event("webhook.received.v1", flow=flow, mapping={"total": "cast(data->'body'->>'total' as bigint)"})
+    data = WebhookReceived(uuid4(), "m1", "application/json", body={"total": 7})
+    event = numbered(publish_event("webhook.received.v1", subject="webhook/1", data=data))
+    deliver(event, event)
+    [run] = runs_of(trigger)
+    assert (run.trigger, run.parameters) == ("event", {"total": 7})
