@@ -874,6 +874,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/flows/{flow_id}/pause": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Let nothing start a run of the flow, in any environment; runs that have begun go on. */
+        readonly post: operations["flow_pause"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/flows/{flow_id}/preview": {
         readonly parameters: {
             readonly query?: never;
@@ -919,6 +936,23 @@ export interface paths {
         readonly put?: never;
         /** @description Bring an archived flow back; what was deployed has to be deployed again. */
         readonly post: operations["flow_restore"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/flows/{flow_id}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Let runs of the flow start again; what its triggers skipped meanwhile is not made up for. */
+        readonly post: operations["flow_resume"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -1404,8 +1438,25 @@ export interface paths {
         };
         readonly get?: never;
         readonly put?: never;
-        /** @description Cancel, resume or retry a run. */
+        /** @description Cancel, resume or retry a run, or its compensation. */
         readonly post: operations["runs_cancel_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/runs/{run_id}/compensate": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Cancel, resume or retry a run, or its compensation. */
+        readonly post: operations["runs_compensate_create"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -1438,7 +1489,7 @@ export interface paths {
         };
         readonly get?: never;
         readonly put?: never;
-        /** @description Cancel, resume or retry a run. */
+        /** @description Cancel, resume or retry a run, or its compensation. */
         readonly post: operations["runs_resume_create"];
         readonly delete?: never;
         readonly options?: never;
@@ -1455,7 +1506,7 @@ export interface paths {
         };
         readonly get?: never;
         readonly put?: never;
-        /** @description Cancel, resume or retry a run. */
+        /** @description Cancel, resume or retry a run, or its compensation. */
         readonly post: operations["runs_retry_create"];
         readonly delete?: never;
         readonly options?: never;
@@ -1582,6 +1633,230 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/tasks": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Tasks, newest first. */
+        readonly get: operations["tasks_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/tasks/{task_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The task with its form, candidates and answers. */
+        readonly get: operations["tasks_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/tasks/{task_id}/answer": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Record the answer; the process goes on when enough have answered. */
+        readonly post: operations["tasks_answer"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/tasks/{task_id}/claim": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Nobody else may answer it until it is given back. */
+        readonly post: operations["tasks_claim_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/tasks/{task_id}/delegate": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Let somebody else answer in one's place. */
+        readonly post: operations["tasks_delegate"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/tasks/{task_id}/release": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Every candidate may answer it again. */
+        readonly post: operations["tasks_release_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Triggers, newest first. */
+        readonly get: operations["trigger_list"];
+        readonly put?: never;
+        /** @description Let a schedule or a kind of event start the flow's deployed version, from now on. */
+        readonly post: operations["trigger_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/{trigger_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The trigger. */
+        readonly get: operations["trigger_get"];
+        readonly put?: never;
+        readonly post?: never;
+        /** @description Remove it with the record of its firings; its runs stay. */
+        readonly delete: operations["trigger_delete"];
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change it; a changed schedule counts from now on. */
+        readonly patch: operations["trigger_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/{trigger_id}/firings": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Firings of the trigger, newest first. */
+        readonly get: operations["trigger_firing_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/{trigger_id}/next": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The next moments of a schedule, paused or not; none for an event trigger. */
+        readonly get: operations["trigger_next"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/{trigger_id}/pause": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Fire no more for now; what would have fired meanwhile is not made up for. */
+        readonly post: operations["trigger_pause"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/{trigger_id}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Fire again, from now on. */
+        readonly post: operations["trigger_resume"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/triggers/preview": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description The next moments of a cron expression, or what is wrong with it. */
+        readonly post: operations["schedule_preview"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/webhook-endpoints": {
         readonly parameters: {
             readonly query?: never;
@@ -1693,6 +1968,12 @@ export interface components {
             /** Format: uuid */
             readonly id: string | null;
             readonly name: string;
+        };
+        /** @description An answer: what the form asks for. */
+        readonly AnswerRequest: {
+            readonly answer: {
+                readonly [key: string]: unknown;
+            };
         };
         /** @description An API key without its secret. */
         readonly ApiKey: {
@@ -1811,6 +2092,13 @@ export interface components {
             readonly rest_days: readonly number[];
             readonly holidays?: readonly string[];
         };
+        /**
+         * @description * `skip` - Leave them out
+         *     * `once` - Make up for all with one run
+         *     * `all` - Make up for each, up to a bound
+         * @enum {string}
+         */
+        readonly CatchUpEnum: "skip" | "once" | "all";
         /** @description Findings about a definition. */
         readonly Check: {
             readonly valid: boolean;
@@ -1884,6 +2172,22 @@ export interface components {
             /** @default true */
             readonly nullable: boolean;
         };
+        /** @description How far the undoing of a run's completed steps is; `remaining` are not undone, in the order of undoing. */
+        readonly Compensation: {
+            readonly status: components["schemas"]["CompensationStatusEnum"];
+            readonly cause: components["schemas"]["RunStatusEnum"];
+            readonly steps: readonly string[];
+            readonly remaining: readonly string[];
+            readonly error: components["schemas"]["Error"];
+            readonly problem?: components["schemas"]["Error"];
+        };
+        /**
+         * @description * `running` - Undoing
+         *     * `done` - Undone
+         *     * `failed` - Not wholly undone
+         * @enum {string}
+         */
+        readonly CompensationStatusEnum: "running" | "done" | "failed";
         /** @description A configured connection. Credentials are never shown; `secrets_set` names those that are stored. */
         readonly Connection: {
             /** Format: uuid */
@@ -2094,6 +2398,11 @@ export interface components {
             readonly start?: number;
             readonly end?: number;
             readonly hint?: string;
+        };
+        /** @description Who shall answer instead. */
+        readonly DelegateRequest: {
+            /** Format: uuid */
+            readonly to: string;
         };
         /** @description A delivery with its event and its attempts, the latest first. */
         readonly DeliveryDetailOutput: {
@@ -2503,6 +2812,43 @@ export interface components {
             readonly release: string;
             readonly path: string;
         };
+        /** @description One firing: the moment or event, and what came of it. */
+        readonly Firing: {
+            /** Format: uuid */
+            readonly id: string;
+            /**
+             * Format: date-time
+             * @description The moment of a schedule, or the time of the event.
+             */
+            readonly due_at: string;
+            /** Format: uuid */
+            readonly event_id: string | null;
+            readonly status: components["schemas"]["FiringStatusEnum"];
+            /** Format: uuid */
+            readonly run: string | null;
+            readonly parameters: {
+                readonly [key: string]: unknown;
+            };
+            /** @description How many missed moments this row stands for. */
+            readonly missed: number;
+            readonly error: components["schemas"]["Error"] | null;
+            readonly attempts: number;
+            /**
+             * Format: date-time
+             * @description By the database's clock, while pending.
+             */
+            readonly next_attempt_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /**
+         * @description * `pending` - Waiting until the flow can start
+         *     * `started` - Started a run
+         *     * `skipped` - Left out
+         *     * `failed` - Failed
+         * @enum {string}
+         */
+        readonly FiringStatusEnum: "pending" | "started" | "skipped" | "failed";
         /** @description A flow with its draft (`GET /api/v2/schemas/flow-1.json` describes a complete one). */
         readonly Flow: {
             /** Format: uuid */
@@ -2523,6 +2869,9 @@ export interface components {
             readonly last_run: components["schemas"]["LastRun"] | null;
             /** Format: date-time */
             readonly archived_at: string | null;
+            /** Format: date-time */
+            readonly paused_at?: string | null;
+            readonly pause_reason?: string;
             /** Format: date-time */
             readonly created_at: string;
             /** Format: date-time */
@@ -2555,6 +2904,11 @@ export interface components {
          * @enum {string}
          */
         readonly FlowKindEnum: "load" | "process";
+        /** @description Why a flow is paused, for people. */
+        readonly FlowPauseInputRequest: {
+            /** @default  */
+            readonly reason: string;
+        };
         /** @description A flow by id and name. */
         readonly FlowRef: {
             /** Format: uuid */
@@ -2581,6 +2935,9 @@ export interface components {
             readonly last_run: components["schemas"]["LastRun"] | null;
             /** Format: date-time */
             readonly archived_at: string | null;
+            /** Format: date-time */
+            readonly paused_at?: string | null;
+            readonly pause_reason?: string;
             /** Format: date-time */
             readonly created_at: string;
             /** Format: date-time */
@@ -2726,6 +3083,11 @@ export interface components {
             readonly size_bytes: number;
             /** Format: date-time */
             readonly received_at: string;
+        };
+        /** @description The next moments, in UTC, and the schedule as a sentence. */
+        readonly Moments: {
+            readonly description: string;
+            readonly results: readonly string[];
         };
         /** @description An expression and the name of its value. */
         readonly NamedExpressionRequest: {
@@ -2893,6 +3255,19 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["EndpointOutput"][];
         };
+        readonly PaginatedFiringList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Firing"][];
+        };
         readonly PaginatedFlowSummaryList: {
             /**
              * Format: uri
@@ -3035,6 +3410,32 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["SubscriptionOutput"][];
+        };
+        readonly PaginatedTaskListList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["TaskList"][];
+        };
+        readonly PaginatedTriggerList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Trigger"][];
         };
         readonly PaginatedVersionSummaryList: {
             /**
@@ -3450,6 +3851,7 @@ export interface components {
             readonly reconciliation: {
                 readonly [key: string]: unknown;
             } | null;
+            readonly compensation: components["schemas"]["Compensation"] | null;
             readonly parameters: unknown;
             readonly since: string;
             /** @description What a process returned. */
@@ -3534,10 +3936,11 @@ export interface components {
          *     * `retry` - Retry
          *     * `replay` - Replay
          *     * `schedule` - Schedule
+         *     * `event` - Event
          *     * `process` - Another run
          * @enum {string}
          */
-        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "schedule" | "process";
+        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "schedule" | "event" | "process";
         readonly Sample: {
             readonly fields: readonly components["schemas"]["SampleField"][];
             readonly rows: readonly {
@@ -3547,6 +3950,20 @@ export interface components {
         readonly SampleField: {
             readonly name: string;
             readonly type: string;
+        };
+        /** @description A schedule to try. */
+        readonly SchedulePreviewInputRequest: {
+            readonly cron: string;
+            readonly zone: string;
+            /** @default  */
+            readonly calendar: string;
+            /** @default 10 */
+            readonly count: number;
+            /**
+             * Format: date-time
+             * @description Now when absent.
+             */
+            readonly after?: string;
         };
         /** @description One difference. */
         readonly SchemaChangeOutput: {
@@ -3888,6 +4305,89 @@ export interface components {
             readonly type: string;
             readonly id: string;
         };
+        /** @description A task with its form, candidates and answers. */
+        readonly Task: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly title: string;
+            readonly status: components["schemas"]["TaskStatusEnum"];
+            /** Format: uuid */
+            readonly run: string;
+            readonly flow: components["schemas"]["FlowRef"];
+            readonly path: string;
+            readonly role: string;
+            readonly required: number;
+            readonly answered: number;
+            readonly claimed_by: components["schemas"]["TaskPerson"] | null;
+            /** Format: date-time */
+            readonly due_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly ended_at: string | null;
+            readonly description: string;
+            readonly shown: {
+                readonly [key: string]: unknown;
+            };
+            readonly form: {
+                readonly [key: string]: unknown;
+            };
+            readonly delegation: boolean;
+            /** @description Whether somebody is barred because they started the run. */
+            readonly no_self_approval: boolean;
+            readonly people: readonly components["schemas"]["TaskPerson"][];
+            /** @description Whether it waits for who asks. */
+            readonly may_answer: boolean;
+            readonly answers: readonly components["schemas"]["TaskAnswerRow"][];
+        };
+        /** @description One person's answer. */
+        readonly TaskAnswerRow: {
+            /** Format: uuid */
+            readonly person: string;
+            readonly person_name: string;
+            readonly values: {
+                readonly [key: string]: unknown;
+            };
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description A task as the inbox shows it. */
+        readonly TaskList: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly title: string;
+            readonly status: components["schemas"]["TaskStatusEnum"];
+            /** Format: uuid */
+            readonly run: string;
+            readonly flow: components["schemas"]["FlowRef"];
+            readonly path: string;
+            readonly role: string;
+            readonly required: number;
+            readonly answered: number;
+            readonly claimed_by: components["schemas"]["TaskPerson"] | null;
+            /** Format: date-time */
+            readonly due_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly ended_at: string | null;
+        };
+        /** @description A member by id, name and address. */
+        readonly TaskPerson: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            /** Format: email */
+            readonly email: string;
+        };
+        /**
+         * @description * `open` - Open
+         *     * `answered` - Answered
+         *     * `expired` - Expired
+         *     * `cancelled` - Cancelled
+         * @enum {string}
+         */
+        readonly TaskStatusEnum: "open" | "answered" | "expired" | "cancelled";
         /** @description The tenant that the host names. */
         readonly TenantSummary: {
             /** Format: uuid */
@@ -3907,6 +4407,111 @@ export interface components {
          * @enum {string}
          */
         readonly ThemeEnum: "system" | "light" | "dark";
+        /** @description A trigger with when it fired last and when it is due next. */
+        readonly Trigger: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly flow: components["schemas"]["FlowRef"];
+            /** @description Whether the flow is paused, so that firings are left out. */
+            readonly flow_paused: boolean;
+            readonly environment: string;
+            readonly name: string;
+            readonly kind: components["schemas"]["TriggerKindEnum"];
+            readonly status: components["schemas"]["TriggerStatusEnum"];
+            readonly status_reason: string;
+            /** @description The schedule or the types as a sentence. */
+            readonly description: string;
+            /** @description Five fields, as in Debian's cron. */
+            readonly cron: string;
+            /** @description IANA time zone of the cron expression. */
+            readonly zone: string;
+            /** @description Fires on its working days only. */
+            readonly calendar: string;
+            readonly catch_up: components["schemas"]["CatchUpEnum"];
+            readonly catch_up_limit: number;
+            readonly types: readonly string[];
+            readonly filter: string;
+            readonly parameters: {
+                readonly [key: string]: unknown;
+            };
+            readonly mapping: {
+                readonly [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description By the database's clock.
+             */
+            readonly next_due_at: string | null;
+            /** Format: date-time */
+            readonly last_fired_at: string | null;
+            /** Format: uuid */
+            readonly last_run: string | null;
+            readonly last_error: components["schemas"]["Error"] | null;
+            readonly created_by_name: string;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description Changes of a trigger; what is left out stays. */
+        readonly TriggerChangeRequest: {
+            readonly name?: string;
+            /** @description Minute, hour, day, month, day of the week. */
+            readonly cron?: string;
+            /** @description IANA name, such as Europe/Zurich. */
+            readonly zone?: string;
+            readonly calendar?: string;
+            readonly catch_up?: components["schemas"]["CatchUpEnum"];
+            readonly catch_up_limit?: number;
+            readonly types?: readonly string[];
+            readonly filter?: string;
+            readonly parameters?: {
+                readonly [key: string]: unknown;
+            };
+            readonly mapping?: {
+                readonly [key: string]: string;
+            };
+        };
+        /** @description A new trigger. A schedule needs `cron` and `zone`, an event trigger `types`. */
+        readonly TriggerInputRequest: {
+            readonly name: string;
+            /** @description Minute, hour, day, month, day of the week. */
+            readonly cron?: string;
+            /** @description IANA name, such as Europe/Zurich. */
+            readonly zone?: string;
+            readonly calendar?: string;
+            readonly catch_up?: components["schemas"]["CatchUpEnum"];
+            readonly catch_up_limit?: number;
+            readonly types?: readonly string[];
+            readonly filter?: string;
+            readonly parameters?: {
+                readonly [key: string]: unknown;
+            };
+            readonly mapping?: {
+                readonly [key: string]: string;
+            };
+            /** Format: uuid */
+            readonly flow: string;
+            readonly environment: string;
+            readonly kind: components["schemas"]["TriggerKindEnum"];
+        };
+        /**
+         * @description * `schedule` - Schedule
+         *     * `event` - Event
+         * @enum {string}
+         */
+        readonly TriggerKindEnum: "schedule" | "event";
+        /** @description Why a trigger is paused, for people. */
+        readonly TriggerPauseInputRequest: {
+            /** @default  */
+            readonly reason: string;
+        };
+        /**
+         * @description * `active` - Active
+         *     * `paused` - Paused
+         * @enum {string}
+         */
+        readonly TriggerStatusEnum: "active" | "paused";
         /** @description A column and its DuckDB type. */
         readonly TypedField: {
             readonly name: string;
@@ -6293,6 +6898,40 @@ export interface operations {
             };
         };
     };
+    readonly flow_pause: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["FlowPauseInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Flow"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly flow_preview: {
         readonly parameters: {
             readonly query?: never;
@@ -6399,10 +7038,43 @@ export interface operations {
             };
         };
     };
-    readonly flows_runs_create: {
+    readonly flow_resume: {
         readonly parameters: {
             readonly query?: never;
             readonly header?: never;
+            readonly path: {
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Flow"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly flows_runs_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: {
+                /** @description A repeated request with the same key gets the first one's run; other content gets 409. */
+                readonly "Idempotency-Key"?: string;
+            };
             readonly path: {
                 readonly flow_id: string;
             };
@@ -7600,6 +8272,36 @@ export interface operations {
             };
         };
     };
+    readonly runs_compensate_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly runs_log_retrieve: {
         readonly parameters: {
             readonly query?: {
@@ -7898,6 +8600,540 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["EndedSessions"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                readonly flow?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                readonly mine?: boolean;
+                readonly run?: string;
+                /**
+                 * @description * `open` - Open
+                 *     * `answered` - Answered
+                 *     * `expired` - Expired
+                 *     * `cancelled` - Cancelled
+                 */
+                readonly status?: readonly ("answered" | "cancelled" | "expired" | "open")[];
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedTaskListList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly task_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_answer: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly task_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["AnswerRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_claim_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly task_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_delegate: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly task_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["DelegateRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly tasks_release_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly task_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                readonly environment?: string;
+                readonly flow?: string;
+                /**
+                 * @description * `schedule` - Schedule
+                 *     * `event` - Event
+                 */
+                readonly kind?: "event" | "schedule";
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                /**
+                 * @description * `active` - Active
+                 *     * `paused` - Paused
+                 */
+                readonly status?: "active" | "paused";
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedTriggerList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["TriggerInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_delete: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["TriggerChangeRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_firing_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedFiringList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_next: {
+        readonly parameters: {
+            readonly query?: {
+                readonly count?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Moments"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_pause: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["TriggerPauseInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_resume: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly trigger_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly schedule_preview: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SchedulePreviewInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Moments"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */
