@@ -55,7 +55,7 @@ def test_a_trigger_is_made_changed_paused_resumed_and_deleted(acme: Tenant, flow
     assert (paused["status"], paused["status_reason"], paused["next_due_at"]) == ("paused", "audit", None)
     again = api.post(f"{address}/pause")
     assert (again.status_code, again.json()["code"]) == (409, "engine.trigger.wrong_state")
-    assert len(api.get(f"{address}/next?count=3").json()["results"]) == 3
+    assert len(api.get(f"{address}/next?count=3").json()["moments"]) == 3
     assert api.post(f"{address}/resume").json()["next_due_at"] is not None
     assert api.delete(address).status_code == 204
     assert api.get(address).status_code == 404
@@ -98,7 +98,7 @@ def test_a_schedule_is_previewed_over_a_change_of_clocks(acme: Tenant, api_for: 
     given = {"cron": "30 2 * * *", "zone": "Europe/Zurich", "count": 2, "after": "2026-03-28T12:00:00Z"}
     found = api.post(f"{BASE}/preview", given, format="json")
     assert found.status_code == 200
-    assert found.json()["results"] == ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+    assert found.json()["moments"] == ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
     wrong = api.post(f"{BASE}/preview", {"cron": "61 * * * *", "zone": "Mars/Olympus"}, format="json")
     assert (wrong.status_code, wrong.json()["code"]) == (422, "engine.trigger.invalid")
     assert {problem["path"] for problem in wrong.json()["problems"]} == {"cron", "zone"}

@@ -149,7 +149,7 @@ class MomentsSerializer(serializers.Serializer[Any]):
     """The next moments, in UTC, and the schedule as a sentence."""
 
     description = serializers.CharField()
-    results = serializers.ListField(child=serializers.DateTimeField())
+    moments = serializers.ListField(child=serializers.DateTimeField())
 
 
 class FiringSerializer(serializers.ModelSerializer[Firing]):
@@ -292,7 +292,7 @@ class TriggerNextView(APIView):
         if row.kind == TriggerKind.SCHEDULE:
             moments = preview_schedule(schedule_of(row), database_now(), count)
         return Response(
-            MomentsSerializer({"description": TriggerSerializer().get_description(row), "results": moments}).data
+            MomentsSerializer({"description": TriggerSerializer().get_description(row), "moments": moments}).data
         )
 
 
@@ -307,7 +307,7 @@ class SchedulePreviewView(APIView):
         wanted = read_input(SchedulePreviewInput, request.data)
         schedule = Schedule(wanted["cron"], wanted["zone"], wanted["calendar"])
         moments = preview_schedule(schedule, wanted.get("after") or database_now(), wanted["count"])
-        return Response(MomentsSerializer({"description": explain_cron(wanted["cron"]), "results": moments}).data)
+        return Response(MomentsSerializer({"description": explain_cron(wanted["cron"]), "moments": moments}).data)
 
 
 class FiringListView(generics.ListAPIView[Firing]):
