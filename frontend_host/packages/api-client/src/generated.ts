@@ -3087,7 +3087,7 @@ export interface components {
         /** @description The next moments, in UTC, and the schedule as a sentence. */
         readonly Moments: {
             readonly description: string;
-            readonly results: readonly string[];
+            readonly moments: readonly string[];
         };
         /** @description An expression and the name of its value. */
         readonly NamedExpressionRequest: {

@@ -93,6 +93,14 @@ export function createResources(http: Http) {
       resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
       retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),
     },
+    tasks: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.HumanTask>>("/tasks", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.HumanTaskDetail>(`/tasks/${enc(id)}`, {}, call),
+      claim: (id: string) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/claim`),
+      release: (id: string) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/release`),
+      answer: (id: string, answer: unknown) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/answer`, { answer }),
+      delegate: (id: string, to: string) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/delegate`, { to }),
+    },
     quarantine: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.QuarantinedRow>>("/quarantine", query, call),
       get: (id: string, call?: CallOptions) => http.get<T.QuarantinedRow>(`/quarantine/${enc(id)}`, {}, call),

@@ -5,3 +5,4 @@ export * from "./events";
 export * from "./flows";
 export * from "./json";
 export * from "./runs";
+export * from "./tasks";

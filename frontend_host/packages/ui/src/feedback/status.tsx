@@ -51,9 +51,11 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   delivering: ["info live", "Sending"],
   delivered: ["ok", "Delivered"],
   dead: ["bad", "Dead letter"],
+  answered: ["ok", "Answered"],
+  expired: ["bad", "Expired"],
 };
 
-/** The status of a run, stage, connection, row, reconciliation, subscription or delivery; never by colour alone. */
+/** The status of a run, stage, connection, row, reconciliation, subscription, delivery or task; never by colour alone. */
 export function StatusBadge({ status }: { status: string }) {
   const [tone, label] = STATUS[status] ?? ["", status];
   return <span className={tone ? `badge ${tone}` : "badge"}>{label}</span>;
