@@ -22,7 +22,14 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = ROOT / "Dockerfile"
 # Read by the images of others, or by our own scripts in deploy/.
 FOREIGN_VARIABLES = {"POSTGRES_PASSWORD", "PORTAL_DB_PASSWORD", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS"}
-INTERPRETER_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "DJANGO_SETTINGS_MODULE"}
+# Read by the interpreter, the C library or Django itself.
+INTERPRETER_VARIABLES = {
+    "PATH",
+    "MALLOC_ARENA_MAX",
+    "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE",
+    "DJANGO_SETTINGS_MODULE",
+}
 # Built in an earlier stage of the same Dockerfile.
 STAGE_OUTPUT = {"/opt/venv", "/src/static/mfe/"}
 
