@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
@@ -69,7 +71,13 @@ STEP_FIELDS = [
 
 
 class Run(TenantModel):
-    """One execution of a flow version in an environment, pinned to the definition it was started with."""
+    """One execution of a flow version in an environment, pinned to the definition it was started with.
+
+    Attributes:
+        db_now: the database's time; only on a run that `lock_run` gave.
+    """
+
+    db_now: datetime
 
     flow = models.ForeignKey("integrations.Flow", on_delete=models.PROTECT, related_name="+")
     flow_version = models.ForeignKey(

@@ -56,7 +56,7 @@ def _drop_database(url: str, name: str) -> None:
             except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse) as error:
                 if attempt == DROP_ATTEMPTS - 1:
                     print(f"The database {name} was left behind: {error}", file=sys.stderr)
-                time.sleep(1)
+                time.sleep(1)  # nothing tells when an autovacuum worker has given way
 
 
 @dataclass

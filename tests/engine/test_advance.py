@@ -15,8 +15,8 @@ from apps.engine.contracts import StepContext, StepOutcome, StepSpec
 from apps.engine.exceptions import LeaseLost, RunAlreadyActive, RunNotControllable
 from apps.engine.models import Run, RunLog, StepResult
 from apps.engine.services.advancing import advance
+from apps.engine.services.controlling import cancel_run, resume_run
 from apps.engine.services.executing import work_on_run
-from apps.engine.services.runs import cancel_run, resume_run
 from apps.engine.services.sweeping import release_run
 from tests.engine.factories import FAST_RETRY, SYSTEM, ToyProgram, ToyStep, make_flow, make_run
 

@@ -20,7 +20,8 @@ from django.conf import settings
 
 from apps.engine.choices import ENDED_RUN_STATUSES, RunStatus, StepStatus
 from apps.engine.models import Run, RunLog, StepResult
-from apps.engine.services.runs import StartRequest, resume_run, start_run
+from apps.engine.services.controlling import resume_run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.engine.services.sweeping import sweep_tenant
 from apps.quality.models import QuarantinedRow
 from apps.tenancy.models import Tenant

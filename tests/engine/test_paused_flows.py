@@ -10,7 +10,7 @@ import pytest
 
 from apps.engine.choices import RunStatus
 from apps.engine.models import Run
-from apps.engine.services.runs import cancel_run, retry_run
+from apps.engine.services.controlling import cancel_run, retry_run
 from apps.integrations.exceptions import FlowPaused
 from apps.integrations.services.drafts import archive_flow
 from apps.tenancy.models import Tenant

@@ -199,7 +199,7 @@ def kill_in_the_middle(work: Processes, folder: Path, *, kills: int, seed: int) 
             wait_for(lambda n=before: work.look() or work.done_steps() > n, "some progress", every_s=0.1)
             until = time.monotonic() + chance.uniform(0, 1.5)
             while time.monotonic() < until and not work.look():
-                time.sleep(0.05)
+                time.sleep(0.05)  # the moment of the kill is drawn, not waited for
         finally:
             doomed.kill_group()
     with running(start_load_worker(folder, "last")):

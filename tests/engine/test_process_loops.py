@@ -11,8 +11,8 @@ from apps.engine.choices import RunStatus
 from apps.engine.contracts import StepContext, StepOutcome
 from apps.engine.models import StepResult
 from apps.engine.registries import step_types
+from apps.engine.services.controlling import resume_run
 from apps.engine.services.executing import work_on_run
-from apps.engine.services.runs import resume_run
 from tests.engine.factories import SYSTEM
 from tests.engine.process_factories import outputs, process, run, start, statuses, step, value, work
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from apps.connectors.services.connections import create_connection
 from apps.engine.choices import RunStatus
 from apps.engine.models import Run, StepResult
-from apps.engine.services.runs import resume_run
+from apps.engine.services.controlling import resume_run
 from apps.integrations.services.deployments import deploy_version
 from apps.integrations.services.flows import publish_flow
 from apps.tenancy.models import Tenant

@@ -14,7 +14,8 @@ from apps.access.services.http import actor_for_user
 from apps.audit.models import AuditEntry
 from apps.engine.choices import RunStatus, TaskStatus
 from apps.engine.models import HumanTask, Run, StepResult
-from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_run, start_run
+from apps.engine.services.controlling import cancel_run, resume_run, retry_run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.events.models import Event
 from apps.integrations.services.deployments import deploy_version
 from apps.integrations.services.flows import publish_flow

@@ -11,13 +11,14 @@ from django.db.models.functions import Now
 
 from apps.access.contracts import Actor
 from apps.access.exceptions import PermissionDenied
+from apps.core.ids import uuid7
 from apps.engine.choices import RunStatus, StepStatus
-from apps.engine.contracts import StepContext, StepOutcome
 from apps.engine.exceptions import RunNotControllable
 from apps.engine.models import Run, StepResult
 from apps.engine.registries import step_types
 from apps.engine.services.advancing import advance
-from apps.engine.services.runs import cancel_run, resume_run, retry_compensation
+from apps.engine.services.controlling import cancel_run, resume_run, retry_compensation
+from apps.events.services.event_contracts import create_contract, publish_contract_version
 from apps.integrations.process_contracts import ProcessDefinition
 from apps.integrations.services.canonical import content_hash
 from apps.integrations.services.processes import find_process_problems
@@ -103,30 +104,22 @@ def test_cancelled_run_is_undone_and_ends_cancelled() -> None:
 
 
 def test_failed_compensation_lists_the_rest_and_goes_on_when_retried() -> None:
-    failing: set[str] = {"first try"}
+    undone_type = f"com.acme.undone-{uuid7().hex}.v1"
+    contract = create_contract(undone_type, schema={"type": "object", "required": ["why"]}, actor=SYSTEM)
+    fix = step("fix", "publish", config={"event": undone_type, "data": {"n": "1"}})
 
-    def once(context: StepContext) -> StepOutcome:
-        if context.path.endswith("/fix") and failing:
-            failing.clear()
-            raise ValueError("the other system is down")
-        return original(context)
-
-    transform = step_types.get("process.transform")
-    original = transform.execute
-    transform.execute = once  # type: ignore[method-assign]
-    try:
-        done = run(process(with_undo("a"), value("b", {"compensation": value("fix")}), with_undo("c"), STOP))
-        assert done.status == RunStatus.FAILED
-        assert done.compensation["status"] == "failed"
-        assert done.compensation["remaining"] == ["b", "a"]
-        assert done.compensation["problem"]["code"] == "engine.run.compensation_failed"
-        assert undone(done) == ["c/un-c", "b/fix"]
-        with pytest.raises(PermissionDenied):
-            retry_compensation(done.pk, actor=Actor("user", None, "Vi", frozenset({"run:view"})))
-        retry_compensation(done.pk, actor=SYSTEM)
-        again = work(done)
-    finally:
-        transform.execute = original  # type: ignore[method-assign]
+    done = run(process(with_undo("a"), value("b", {"compensation": fix}), with_undo("c"), STOP))
+    assert done.status == RunStatus.FAILED
+    assert done.compensation["status"] == "failed"
+    assert done.compensation["remaining"] == ["b", "a"]
+    assert done.compensation["problem"]["code"] == "engine.run.compensation_failed"
+    assert undone(done) == ["c/un-c", "b/fix"]
+    with pytest.raises(PermissionDenied):
+        retry_compensation(done.pk, actor=Actor("user", None, "Vi", frozenset({"run:view"})))
+    # The cause is removed: the type asks for less from now on.
+    publish_contract_version(contract.pk, schema={"type": "object"}, accept_breaking=True, actor=SYSTEM)
+    retry_compensation(done.pk, actor=SYSTEM)
+    again = work(done)
     assert (again.status, again.compensation["status"], again.compensation["remaining"]) == ("failed", "done", [])
     attempts = StepResult.objects.filter(run=again, path__startswith="compensate/").values_list("path", "attempt")
     assert sorted(attempts) == [

@@ -12,7 +12,7 @@ from apps.core.ids import uuid7
 from apps.engine.choices import RunStatus
 from apps.engine.models import Run, StepResult, Waiter
 from apps.engine.receivers import WakeWaiters
-from apps.engine.services.runs import cancel_run
+from apps.engine.services.controlling import cancel_run
 from apps.engine.services.sweeping import sweep_tenant
 from apps.events.models import Event
 from apps.events.selectors import to_record

@@ -14,8 +14,9 @@ from apps.engine.contracts import StepContext, StepOutcome
 from apps.engine.exceptions import ModeNotPossible, ProcessInputInvalid
 from apps.engine.models import Run, RunLog, StepCache, StepResult
 from apps.engine.registries import step_types
+from apps.engine.services.controlling import cancel_run, resume_run
 from apps.engine.services.executing import work_on_run
-from apps.engine.services.runs import StartRequest, cancel_run, resume_run, start_run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.integrations.services.deployments import deploy_version
 from apps.integrations.services.flows import publish_flow
 from apps.tenancy.models import Tenant

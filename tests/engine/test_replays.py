@@ -11,9 +11,9 @@ import pytest
 from apps.engine.choices import RunStatus
 from apps.engine.exceptions import RunNotControllable
 from apps.engine.models import Run
+from apps.engine.services.controlling import cancel_run, resume_run
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.replays import ReplayRequest, start_replay_run
-from apps.engine.services.runs import cancel_run, resume_run
 from apps.quality.exceptions import SelectionEmpty
 from apps.quality.models import QuarantinedRow
 from apps.quality.selectors import find_reconciliation

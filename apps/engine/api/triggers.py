@@ -32,6 +32,13 @@ from apps.engine.services.triggers.editing import (
 Rights = HasPermission.of(read="flow:view", write="flow:deploy")
 
 
+def describe_trigger(row: Trigger) -> str:
+    """The schedule or the types as a sentence."""
+    if row.kind == TriggerKind.SCHEDULE:
+        return explain_cron(row.cron)
+    return f"On {', '.join(row.types)}"
+
+
 class TriggerSerializer(serializers.ModelSerializer[Trigger]):
     """A trigger with when it fired last and when it is due next."""
 
@@ -89,9 +96,7 @@ class TriggerSerializer(serializers.ModelSerializer[Trigger]):
 
     def get_description(self, row: Trigger) -> str:
         """The schedule or the types as a sentence."""
-        if row.kind == TriggerKind.SCHEDULE:
-            return explain_cron(row.cron)
-        return f"On {', '.join(row.types)}"
+        return describe_trigger(row)
 
     @extend_schema_field(ErrorSerializer(allow_null=True))
     def get_last_error(self, row: Trigger) -> dict[str, Any] | None:
@@ -291,9 +296,7 @@ class TriggerNextView(APIView):
         moments = []
         if row.kind == TriggerKind.SCHEDULE:
             moments = preview_schedule(schedule_of(row), database_now(), count)
-        return Response(
-            MomentsSerializer({"description": TriggerSerializer().get_description(row), "moments": moments}).data
-        )
+        return Response(MomentsSerializer({"description": describe_trigger(row), "moments": moments}).data)
 
 
 class SchedulePreviewView(APIView):

@@ -29,8 +29,9 @@ from apps.engine.api.serializers import (
 from apps.engine.choices import RunKind, RunStatus, RunTrigger
 from apps.engine.models import Run, StepResult
 from apps.engine.selectors import get_attempt, get_run, list_attempts, list_log, list_runs, list_stages
+from apps.engine.services.controlling import cancel_run, resume_run, retry_compensation, retry_run
 from apps.engine.services.replays import ReplayRequest, start_replay_run
-from apps.engine.services.runs import StartRequest, cancel_run, resume_run, retry_compensation, retry_run, start_run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.quality.selectors import find_reconciliation
 
 LOG_PAGE = 200

@@ -113,8 +113,7 @@ def advance_locked(
     """As `advance`, for a caller that holds the run's lock in its own transaction."""
     if run.status in ENDED_RUN_STATUSES:
         return None
-    now: datetime = run.db_now  # type: ignore[attr-defined]
-    visit = Visit(run, now, claim_as, careful=careful)
+    visit = Visit(run, run.db_now, claim_as, careful=careful)
     try:
         visit.settle()
     except DefinitionMismatch as error:

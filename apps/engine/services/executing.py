@@ -102,7 +102,7 @@ def _record(
             raise LeaseLost()
         lines = context.take_lines()
         step.stats = context.stats.to_json()
-        now = run.db_now  # type: ignore[attr-defined]
+        now = run.db_now
         if outcome is not None:
             if outcome.commit is not None:
                 outcome.commit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -61,7 +60,7 @@ def claim_task(task_id: UUID, *, actor: Actor) -> HumanTask:
             raise TaskNotClaimable(f"The task needs {task.required} answers.", value=task.required)
         _ensure_not_taken(task, person)
         if task.claimed_by_id is None:
-            task.claimed_by_id, task.claimed_at = person, _time(run)
+            task.claimed_by_id, task.claimed_at = person, run.db_now
             task.save(update_fields=["claimed_by", "claimed_at", "updated_at"])
             _record(task, "claimed", f"Claimed the task {task.title}.", actor)
     return get_task(task_id)
@@ -112,7 +111,7 @@ def answer_task(task_id: UUID, values: Mapping[str, Any], *, actor: Actor) -> Hu
         TaskAnswer.objects.create(task=task, person_id=person, person_name=actor.name[:254], values=dict(values))
         count = TaskAnswer.objects.filter(task=task).count()
         if count >= task.required:
-            task.status, task.ended_at = TaskStatus.ANSWERED, _time(run)
+            task.status, task.ended_at = TaskStatus.ANSWERED, run.db_now
             task.save(update_fields=["status", "ended_at", "updated_at"])
         _record(task, "answered", f"Answered the task {task.title}.", actor, answers=count, required=task.required)
         publish_task(task, TASK_ANSWERED, flow_id=run.flow_id, answers=count)
@@ -198,15 +197,10 @@ def _locked(task_id: UUID) -> tuple[Run, HumanTask]:
     return run, HumanTask.objects.select_for_update().get(pk=task_id)
 
 
-def _time(run: Run) -> datetime:
-    found: datetime = run.db_now  # type: ignore[attr-defined]
-    return found
-
-
 def _ensure_open(task: HumanTask, run: Run) -> None:
     if task.status != TaskStatus.OPEN:
         raise TaskClosed(f"The task is {task.status}.", value=str(task.status))
-    if task.due_at is not None and task.due_at <= _time(run):
+    if task.due_at is not None and task.due_at <= run.db_now:
         raise TaskClosed("The task's deadline has passed.", value=task.due_at.isoformat())
 
 

@@ -118,6 +118,6 @@ def release_run(run_id: object) -> bool:
             for step in StepResult.objects.filter(run=run, latest=True, status__in=DONE_STEP_STATUSES)
         }
         programs.get(run.kind).abandon(to_facts(run), outputs)
-        run.cleaned_at = run.db_now  # type: ignore[attr-defined]
+        run.cleaned_at = run.db_now
         run.save(update_fields=["cleaned_at", "updated_at"])
     return True

@@ -8,10 +8,8 @@ every rule's conditions are evaluated, by the same engine as at run time, for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping, Sequence
+from decimal import InvalidOperation
 from itertools import combinations, product
 from typing import Any
 
@@ -20,86 +18,22 @@ from apps.expressions.contracts import Field, Schema
 from apps.expressions.exceptions import ExpressionInvalid
 from apps.expressions.services.evaluation import evaluate_rows
 from apps.expressions.services.parsing import ParseRefused, parse_expression
-from apps.expressions.tree import Between, Binary, Cast, Constant, InList, IsNull, Name, Node, Number, Text, Unary
+from apps.expressions.tree import Name
+from apps.integrations.services.decision_domains import (
+    NotComparable,
+    Value,
+    bounds_of,
+    condition_type,
+    list_constants,
+    representatives_of,
+)
 from apps.integrations.shape import path_text
 
-COMPARISONS = frozenset({"=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"})
 COMBINATIONS_MOST = 50_000
 SHOWN_MOST = 20
-NUMBER_TYPE = "DECIMAL(38,10)"
 RULE_KEY = "rule"
 """Name in the output that says which rule answered."""
 Path = list[str | int]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value that stands for a part of a domain.
-
-    Attributes:
-        value: it.
-        low, high: the part's ends; the value itself where they are equal, None where there is no end.
-        closed: the part has its low and its high end.
-        listed: values of a list, in place of ends.
-    """
-
-    value: Any
-    low: Any = None
-    high: Any = None
-    closed: tuple[bool, bool] = (False, False)
-    listed: tuple[Any, ...] = ()
-
-    def joined(self, after: Value) -> Value:
-        """This part and the one that follows it."""
-        if self.listed:
-            return Value(self.value, listed=self.listed + after.listed)
-        return Value(self.value, self.low, after.high, (self.closed[0], after.closed[1]))
-
-    def text(self, name: str) -> str:
-        """The part for people: `100 <= amount < 200`."""
-        if self.value is None:
-            return f"{name} is null"
-        if self.listed:
-            shown = ", ".join(map(repr, self.listed))
-            return f"{name} = {shown}" if len(self.listed) == 1 else f"{name} is one of {shown}"
-        if self.low is not None and self.low == self.high:
-            return f"{name} = {self.low}"
-        low_sign, high_sign = ("<=" if closed else "<" for closed in self.closed)
-        if self.low is None and self.high is None:
-            return f"{name} is anything"
-        if self.low is None:
-            return f"{name} {high_sign} {self.high}"
-        if self.high is None:
-            return f"{name} {'>=' if self.closed[0] else '>'} {self.low}"
-        return f"{self.low} {low_sign} {name} {high_sign} {self.high}"
-
-
-def condition_type(domain: Mapping[str, Any] | None) -> str | None:
-    """Type that conditions see; None takes it from the value, because no domain was declared."""
-    if domain is None:
-        return None
-    if domain["type"] == "enum":
-        values = domain["values"]
-        if all(isinstance(value, bool) for value in values):
-            return "BOOLEAN"
-        return "VARCHAR" if all(isinstance(value, str) for value in values) else NUMBER_TYPE
-    return {"integer": "BIGINT", "date": "DATE"}.get(domain["type"], NUMBER_TYPE)
-
-
-def is_inside(domain: Mapping[str, Any] | None, value: Any) -> bool:
-    """Whether a JSON value belongs to a declared domain."""
-    if domain is None:
-        return True
-    if value is None:
-        return bool(domain.get("nullable", False))
-    if domain["type"] == "enum":
-        return any(type(one) is type(value) and one == value for one in domain["values"])
-    try:
-        found = _scalar(domain["type"], value)
-    except (ValueError, TypeError, InvalidOperation):
-        return False
-    low, high = _bounds(domain)
-    return (low is None or low <= found) and (high is None or found <= high)
 
 
 def find_decision_problems(config: Mapping[str, Any], path: Path) -> list[Problem]:
@@ -171,7 +105,7 @@ class _Finder:
                 self.add([*place, "values"], "domain_mixed", "The values are texts, numbers or truth values, not both.")
             return
         try:
-            low, high = _bounds(domain)
+            low, high = bounds_of(domain)
         except (ValueError, TypeError, InvalidOperation):
             self.add(place, "domain_bounds", f"The bounds are not of type {domain['type']}.")
             return
@@ -231,11 +165,11 @@ class _Finder:
         limits: set[Any] = set()
         for place, text in cells:
             try:
-                limits |= set(_constants(parse_expression(text), domain["type"]))
-            except (_NotComparable, ValueError, InvalidOperation):
+                limits |= set(list_constants(parse_expression(text), domain["type"]))
+            except (NotComparable, ValueError, InvalidOperation):
                 self.unchecked(["rules", place, "when", name], f"this compares {name!r} with more than constants.")
                 return None
-        values = list(_representatives(domain, limits))
+        values = list(representatives_of(domain, limits))
         type_ = condition_type(domain)
         assert type_ is not None
         named = tuple((f"c{number}", text) for number, (_, text) in enumerate(cells))
@@ -324,110 +258,3 @@ def top_rules(rules: Sequence[Mapping[str, Any]], hits: Sequence[int]) -> list[i
     """Those of the rules that have the highest priority among them."""
     best = max(rules[index].get("priority", 0) for index in hits)
     return [index for index in hits if rules[index].get("priority", 0) == best]
-
-
-class _NotComparable(Exception):
-    """The condition does more than compare its input with constants."""
-
-
-def _constants(tree: Node, kind: str) -> Iterator[Any]:
-    """Constants that a condition compares its input with.
-
-    Raises:
-        _NotComparable: it does something else, too.
-    """
-    match tree:
-        case Constant() | Name():
-            return
-        case Binary(op="AND" | "OR"):
-            yield from _constants(tree.left, kind)
-            yield from _constants(tree.right, kind)
-        case Unary(op="NOT"):
-            yield from _constants(tree.operand, kind)
-        case IsNull(operand=Name()):
-            return
-        case Binary() if tree.op in COMPARISONS:
-            for side in (tree.left, tree.right):
-                if not isinstance(side, Name):
-                    yield from _constant(side, kind)
-        case InList(operand=Name()):
-            for item in tree.items:
-                yield from _constant(item, kind)
-        case Between(operand=Name()):
-            yield from _constant(tree.low, kind)
-            yield from _constant(tree.high, kind)
-        case _:
-            raise _NotComparable
-
-
-def _constant(node: Node, kind: str) -> Iterator[Any]:
-    sign = 1
-    if isinstance(node, Unary) and node.op == "-":
-        node, sign = node.operand, -1
-    if isinstance(node, Cast) and isinstance(node.operand, Text):
-        node = node.operand
-    if isinstance(node, Constant):
-        return
-    if kind == "enum":  # each value is looked at itself
-        if not isinstance(node, Number | Text):
-            raise _NotComparable
-        return
-    if isinstance(node, Text) and kind == "date":
-        yield date.fromisoformat(node.value)
-    elif isinstance(node, Number) and kind in ("number", "integer"):
-        yield sign * Decimal(node.value)
-    else:
-        raise _NotComparable
-
-
-def _scalar(kind: str, value: Any) -> Any:
-    if kind == "date":
-        return date.fromisoformat(value)
-    if isinstance(value, bool):
-        raise TypeError
-    found = Decimal(str(value))
-    if not found.is_finite() or (kind == "integer" and found != found.to_integral_value()):
-        raise ValueError
-    return found
-
-
-def _bounds(domain: Mapping[str, Any]) -> tuple[Any, Any]:
-    low, high = domain.get("min"), domain.get("max")
-    kind = domain["type"]
-    return None if low is None else _scalar(kind, low), None if high is None else _scalar(kind, high)
-
-
-def _representatives(domain: Mapping[str, Any], constants: set[Any]) -> Iterator[Value]:
-    """Values of the domain of which one behaves like each other value: the constants, and one between any two."""
-    if domain.get("nullable", False):
-        yield Value(None)
-    if domain["type"] == "enum":
-        for value in domain["values"]:
-            yield Value(value, listed=(value,))
-        return
-    low, high = _bounds(domain)
-    kind = domain["type"]
-    inside = {one for one in constants if (low is None or low <= one) and (high is None or one <= high)}
-    marks = sorted(inside | {one for one in (low, high) if one is not None})
-    if not marks:
-        yield Value(date(2000, 1, 1) if kind == "date" else Decimal(0))
-        return
-    step: Any = timedelta(days=1) if kind == "date" else Decimal(1)
-    if low is None:
-        yield Value(math.ceil(marks[0]) - 1 if kind == "integer" else marks[0] - step, high=marks[0])
-    for index, mark in enumerate(marks):
-        if kind != "integer" or mark == mark.to_integral_value():
-            yield Value(mark, mark, mark, (True, True))
-        if index + 1 < len(marks):
-            between = _between(kind, mark, marks[index + 1])
-            if between is not None:
-                yield Value(between, mark, marks[index + 1])
-    if high is None:
-        yield Value(math.floor(marks[-1]) + 1 if kind == "integer" else marks[-1] + step, low=marks[-1])
-
-
-def _between(kind: str, low: Any, high: Any) -> Any:
-    if kind == "number":
-        return (low + high) / 2
-    found = low + timedelta(days=1) if kind == "date" else Decimal(math.floor(low) + 1)
-    return found if found < high else None

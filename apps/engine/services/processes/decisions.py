@@ -13,7 +13,8 @@ from apps.expressions.contracts import Field, Schema
 from apps.expressions.services.evaluation import evaluate_many
 from apps.expressions.services.inputs import infer_schema
 from apps.integrations.process_contracts import ProcessStep
-from apps.integrations.services.decisions import RULE_KEY, condition_type, is_inside, top_rules
+from apps.integrations.services.decision_domains import condition_type, is_inside
+from apps.integrations.services.decisions import RULE_KEY, top_rules
 
 
 class Decide(ProcessStepType):

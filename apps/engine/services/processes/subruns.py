@@ -11,9 +11,10 @@ from apps.engine.contracts import ParkedStep, StepContext, StepOutcome, Wait
 from apps.engine.exceptions import RunAlreadyActive, SubRunBusy, SubRunFailed
 from apps.engine.models import Run
 from apps.engine.selectors import get_environment_slug
+from apps.engine.services.controlling import cancel_run
 from apps.engine.services.processes.scopes import Scope
 from apps.engine.services.processes.steps import ProcessStepType
-from apps.engine.services.runs import StartRequest, cancel_run, start_run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.integrations.process_contracts import ProcessStep
 from apps.integrations.selectors import get_flow_by_slug
 
