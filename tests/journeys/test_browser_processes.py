@@ -97,7 +97,7 @@ def test_a_process_is_made_mended_and_run(stack: Stack, committed_acme: Any, vis
     dialog = page.get_by_role("dialog", name="Run")
     expect(dialog.get_by_label("Input")).to_have_value('{\n  "name": ""\n}')
     dialog.get_by_label("Input").fill('{"name": "Ada"')
-    expect(dialog.get_by_text("This is not a JSON object.")).to_be_visible()
+    expect(dialog.get_by_text("This is not JSON")).to_be_visible()
     dialog.get_by_label("Input").fill('{"name": "Ada"}')
     dialog.get_by_role("button", name="Start").click()
     head = page.get_by_role("main").locator("header.page-head")
@@ -106,3 +106,46 @@ def test_a_process_is_made_mended_and_run(stack: Stack, committed_acme: Any, vis
     expect(page.get_by_label("Result", exact=True)).to_have_value('{\n  "greeting": "Hello Ada"\n}')
     page.get_by_label("Data of greet").click()
     expect(page.get_by_label("Output of greet")).to_have_value('{\n  "greeting": "Hello Ada"\n}')
+
+
+def test_a_paused_process_says_so_and_goes_on(
+    committed_acme: Any, visit: Callable[..., Page], api_for: Callable[..., Any], unique: Callable[[str], str]
+) -> None:
+    body = {"name": unique("Held"), "draft": process(value("a"))}
+    flow = api_for(committed_acme).post("/api/v2/flows", body, format="json").json()
+    page = visit(committed_acme, f"/flows/{flow['id']}")
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Pause").click()
+    page.get_by_label("Reason").fill("month end")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_text("The flow is paused.")).to_be_visible()
+    expect(page.get_by_text("month end")).to_be_visible()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Resume").click()
+    expect(page.get_by_text("The flow is paused.")).to_have_count(0)
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled()
+
+
+def test_what_could_not_be_undone_is_shown_and_tried_again(
+    committed_acme: Any, visit: Callable[..., Page], api_for: Callable[..., Any], unique: Callable[[str], str]
+) -> None:
+    api = api_for(committed_acme)
+    type_ = f"com.acme.undone-{uuid7().hex}.v1"
+    contract = {"type": type_, "schema": {"type": "object", "required": ["why"]}}
+    made = api.post("/api/v2/event-contracts", contract, format="json").json()
+    fix = step("fix", "publish", config={"event": type_, "data": {"n": "1"}})
+    stop = step("stop", "raise", config={"message": "'no'"})
+    body = {"name": unique("Undone"), "draft": process(value("book", {"compensation": fix}), stop)}
+    flow = api.post("/api/v2/flows", body, format="json").json()
+    started = api.post(f"/api/v2/flows/{flow['id']}/runs", {"environment": "dev", "version": "draft"}, format="json")
+    page = visit(committed_acme, f"/runs/{started.json()['id']}")
+    expect(page.get_by_text("Undone: 0 of 1. Left: book")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume")).to_have_count(0)
+    expect(page.get_by_text("undoing", exact=True)).to_be_visible()
+
+    version = {"schema": {"type": "object"}, "accept_breaking": True}
+    assert api.post(f"/api/v2/event-contracts/{made['id']}/versions", version, format="json").status_code == 201
+    page.get_by_role("button", name="Undo the rest").click()
+    page.get_by_role("button", name="Undo", exact=True).click()
+    expect(page.get_by_text("Completed steps were undone: 1 of 1.")).to_be_visible()

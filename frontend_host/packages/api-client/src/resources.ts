@@ -44,6 +44,8 @@ export function createResources(http: Http) {
       ) => http.patch<T.Flow>(`/flows/${enc(id)}`, body, call),
       archive: (id: string) => http.delete(`/flows/${enc(id)}`),
       restore: (id: string) => http.post<T.Flow>(`/flows/${enc(id)}/restore`),
+      pause: (id: string, reason: string) => http.post<T.Flow>(`/flows/${enc(id)}/pause`, { reason }),
+      resume: (id: string) => http.post<T.Flow>(`/flows/${enc(id)}/resume`),
       validate: (id: string, definition: unknown, call?: CallOptions) =>
         http.post<T.Validation>(`/flows/${enc(id)}/validate`, { definition }, call),
       preview: (id: string, definition: unknown, limit: number, call?: CallOptions) =>
@@ -92,6 +94,7 @@ export function createResources(http: Http) {
       cancel: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/cancel`),
       resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
       retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),
+      compensate: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/compensate`),
     },
     tasks: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.HumanTask>>("/tasks", query, call),

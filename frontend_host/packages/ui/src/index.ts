@@ -2,6 +2,8 @@ export { Button, CopyButton, Spinner } from "./actions/Button";
 export { Link } from "./actions/Link";
 export { Menu, type MenuItem } from "./actions/Menu";
 export { type Column, DataTable, Pager } from "./data/DataTable";
+export { PagedTable } from "./data/PagedTable";
+export { JsonPayload, Payload } from "./data/Payload";
 export { isNumericType, Value, ValueGrid } from "./data/ValueGrid";
 export {
   Empty,
@@ -14,6 +16,7 @@ export {
   toMessage,
 } from "./feedback/states";
 export { Progress, StatusBadge } from "./feedback/status";
+export { parseJsonObject } from "./format/json";
 export {
   formatBytes,
   formatCompact,

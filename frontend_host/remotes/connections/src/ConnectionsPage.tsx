@@ -1,16 +1,13 @@
 import type { Connection } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
-  DataTable,
   Empty,
   ErrorNotice,
   Icon,
   Link,
   Page,
-  Pager,
-  ResourceView,
+  PagedTable,
   SearchInput,
   Select,
   StatusBadge,
@@ -101,37 +98,24 @@ export function ConnectionsPage() {
         />
         <ErrorNotice error={action.error} />
       </div>
-      <Card flush>
-        <ResourceView resource={connections}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Connections"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(row) => row.id}
-                  href={archived ? undefined : (row) => `/connections/${row.id}`}
-                />
-                <Pager
-                  hasPrevious={connections.hasPrevious}
-                  hasNext={connections.hasNext}
-                  onPrevious={connections.previous}
-                  onNext={connections.next}
-                />
-              </>
-            ) : archived ? (
-              <Empty icon="search" title="Nothing is archived" />
-            ) : search ? (
-              <Empty icon="search" title={`No connection matches “${search}”`} />
-            ) : (
-              <Empty icon="plug" title="No connection yet" actions={create}>
-                Connect a database, files or a REST service; secrets are sealed and never shown again.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={connections}
+        label="Connections"
+        columns={columns}
+        rowKey={(row) => row.id}
+        href={archived ? undefined : (row) => `/connections/${row.id}`}
+        empty={
+          archived ? (
+            <Empty icon="search" title="Nothing is archived" />
+          ) : search ? (
+            <Empty icon="search" title={`No connection matches “${search}”`} />
+          ) : (
+            <Empty icon="plug" title="No connection yet" actions={create}>
+              Connect a database, files or a REST service; secrets are sealed and never shown again.
+            </Empty>
+          )
+        }
+      />
     </Page>
   );
 }

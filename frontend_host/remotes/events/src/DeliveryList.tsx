@@ -8,6 +8,7 @@ import {
   Facts,
   formatDuration,
   Pager,
+  Payload,
   ResourceView,
   StatusBadge,
   Time,
@@ -19,7 +20,6 @@ import {
 } from "@portal/ui";
 import { useState } from "react";
 import { pretty, shortType } from "./format";
-import { Payload } from "./Payload";
 
 interface DeliveryListProps {
   filter: { subscription?: string; event?: string; replay?: string; status?: string | null };

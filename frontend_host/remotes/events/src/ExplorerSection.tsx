@@ -1,14 +1,13 @@
 import type { CloudEvent } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
   CopyButton,
-  DataTable,
   Dialog,
   Empty,
   Facts,
-  Pager,
+  PagedTable,
+  Payload,
   ResourceView,
   SearchInput,
   Select,
@@ -23,7 +22,6 @@ import {
 import { useState } from "react";
 import { DeliveryList } from "./DeliveryList";
 import { pretty, shortType, toInstant } from "./format";
-import { Payload } from "./Payload";
 import { ReplayDialog } from "./ReplayDialog";
 
 /** The log with its filters, one event with its data and deliveries, and the way to a replay. */
@@ -124,36 +122,21 @@ export function ExplorerSection() {
           )}
         </span>
       </div>
-      <Card flush>
-        <ResourceView resource={events}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Events"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(event) => event.id}
-                  onOpen={(event) => setParams({ event: event.id })}
-                />
-                <Pager
-                  hasPrevious={events.hasPrevious}
-                  hasNext={events.hasNext}
-                  onPrevious={events.previous}
-                  onNext={events.next}
-                />
-              </>
-            ) : (
-              <Empty
-                icon={filtered ? "filter" : "inbox"}
-                title={filtered ? "No event matches" : "Nothing has happened yet"}
-              >
-                {filtered ? "Change or clear the filters." : "Runs, sign-offs and your own systems write here."}
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={events}
+        label="Events"
+        columns={columns}
+        rowKey={(event) => event.id}
+        onOpen={(event) => setParams({ event: event.id })}
+        empty={
+          <Empty
+            icon={filtered ? "filter" : "inbox"}
+            title={filtered ? "No event matches" : "Nothing has happened yet"}
+          >
+            {filtered ? "Change or clear the filters." : "Runs, sign-offs and your own systems write here."}
+          </Empty>
+        }
+      />
       {opened && <EventDrawer key={opened} id={opened} onClose={() => setParams({ event: null })} />}
       {replaying && (
         <ReplayDialog

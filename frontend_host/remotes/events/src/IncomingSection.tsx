@@ -1,7 +1,6 @@
 import type { WebhookEndpoint, WebhookMessage } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
   CopyButton,
   DataTable,
@@ -10,7 +9,9 @@ import {
   Facts,
   formatBytes,
   formatCount,
+  PagedTable,
   Pager,
+  Payload,
   ResourceView,
   StatusBadge,
   Time,
@@ -25,7 +26,6 @@ import {
 import { useState } from "react";
 import { EndpointForm, RotateForm, schemeLabel } from "./EndpointForms";
 import { pretty, shortType } from "./format";
-import { Payload } from "./Payload";
 import { SecretDialog } from "./SecretDialog";
 
 /** Addresses for other systems' webhooks. */
@@ -66,33 +66,18 @@ export function IncomingSection() {
           </span>
         )}
       </div>
-      <Card flush>
-        <ResourceView resource={rows}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Webhooks in"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(row) => row.id}
-                  onOpen={(row) => setParams({ endpoint: row.id })}
-                />
-                <Pager
-                  hasPrevious={rows.hasPrevious}
-                  hasNext={rows.hasNext}
-                  onPrevious={rows.previous}
-                  onNext={rows.next}
-                />
-              </>
-            ) : (
-              <Empty icon="inbox" title="No address yet">
-                Make one, and let Stripe, GitHub, Slack or your own system send here.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={rows}
+        label="Webhooks in"
+        columns={columns}
+        rowKey={(row) => row.id}
+        onOpen={(row) => setParams({ endpoint: row.id })}
+        empty={
+          <Empty icon="inbox" title="No address yet">
+            Make one, and let Stripe, GitHub, Slack or your own system send here.
+          </Empty>
+        }
+      />
       {creating && (
         <EndpointForm
           onClose={() => setCreating(false)}

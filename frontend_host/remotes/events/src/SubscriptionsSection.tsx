@@ -1,13 +1,10 @@
 import type { EventSubscription } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
-  DataTable,
   Empty,
   formatCount,
-  Pager,
-  ResourceView,
+  PagedTable,
   SearchInput,
   StatusBadge,
   Time,
@@ -76,33 +73,18 @@ export function SubscriptionsSection() {
           </span>
         )}
       </div>
-      <Card flush>
-        <ResourceView resource={rows}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Webhooks out"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(row) => row.id}
-                  href={(row) => `/events/webhooks/${row.id}`}
-                />
-                <Pager
-                  hasPrevious={rows.hasPrevious}
-                  hasNext={rows.hasNext}
-                  onPrevious={rows.previous}
-                  onNext={rows.next}
-                />
-              </>
-            ) : (
-              <Empty icon={search ? "filter" : "globe"} title={search ? "No webhook matches" : "No webhook yet"}>
-                {search ? "Change the search." : "Tell your own systems what happens here, signed and in order."}
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={rows}
+        label="Webhooks out"
+        columns={columns}
+        rowKey={(row) => row.id}
+        href={(row) => `/events/webhooks/${row.id}`}
+        empty={
+          <Empty icon={search ? "filter" : "globe"} title={search ? "No webhook matches" : "No webhook yet"}>
+            {search ? "Change the search." : "Tell your own systems what happens here, signed and in order."}
+          </Empty>
+        }
+      />
       {creating && (
         <SubscriptionForm
           onClose={() => setCreating(false)}

@@ -7,6 +7,7 @@ import {
   ErrorNotice,
   Field,
   Notice,
+  parseJsonObject,
   Select,
   TextArea,
   TextInput,
@@ -32,16 +33,6 @@ export function compatibilityLabel(value: string): string {
   return COMPATIBILITIES.find((one) => one.value === value)?.label ?? value;
 }
 
-function parseSchema(text: string): Record<string, unknown> | string {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (value && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
-    return "An object is needed: { … }.";
-  } catch (error) {
-    return `This is not JSON: ${(error as Error).message}`;
-  }
-}
-
 function SchemaField({
   text,
   onChange,
@@ -51,14 +42,9 @@ function SchemaField({
   onChange: (text: string) => void;
   error?: string | null;
 }) {
-  const parsed = parseSchema(text);
+  const parsed = parseJsonObject(text);
   return (
-    <Field
-      label="Schema"
-      hint="JSON Schema (2020-12) of the event's data."
-      error={typeof parsed === "string" ? parsed : error}
-      required
-    >
+    <Field label="Schema" hint="JSON Schema (2020-12) of the event's data." error={parsed.fault ?? error} required>
       {(ids) => <TextArea {...ids} className="mono" rows={14} value={text} onChange={onChange} />}
     </Field>
   );
@@ -80,8 +66,8 @@ export function TypeForm({ onClose, onSaved }: { onClose: () => void; onSaved: (
   const [text, setText] = useState(pretty(FIRST_SCHEMA));
   const action = useAction();
   const problem = problemsOf(action.error);
-  const schema = parseSchema(text);
-  const complete = type.trim() !== "" && typeof schema !== "string";
+  const schema = parseJsonObject(text).value;
+  const complete = type.trim() !== "" && schema !== null;
   const submit = async () => {
     if (!complete) return;
     const made = await action.run(() =>
@@ -136,8 +122,8 @@ export function VersionForm({
   const [check, setCheck] = useState<{ of: string; result: ContractCheck } | null>(null);
   const looking = useAction();
   const action = useAction();
-  const schema = parseSchema(text);
-  const valid = typeof schema !== "string";
+  const schema = parseJsonObject(text).value;
+  const valid = schema !== null;
   const current = check?.of === text ? check.result : null;
   const look = async () => {
     if (!valid) return;

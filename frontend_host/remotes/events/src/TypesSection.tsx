@@ -1,13 +1,13 @@
 import type { EventContract } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
-  DataTable,
   Dialog,
   Empty,
   Facts,
+  PagedTable,
   Pager,
+  Payload,
   ResourceView,
   Time,
   useCan,
@@ -18,7 +18,6 @@ import {
 } from "@portal/ui";
 import { useState } from "react";
 import { pretty } from "./format";
-import { Payload } from "./Payload";
 import { compatibilityLabel, TypeForm, VersionForm } from "./TypeForms";
 
 /** The organisation's own types of events: what their data looks like, and what later versions must keep. */
@@ -49,33 +48,18 @@ export function TypesSection() {
         </Button>
         <span className="push">{create}</span>
       </div>
-      <Card flush>
-        <ResourceView resource={rows}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Event types"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(row) => row.id}
-                  onOpen={(row) => setParams({ type: row.id })}
-                />
-                <Pager
-                  hasPrevious={rows.hasPrevious}
-                  hasNext={rows.hasNext}
-                  onPrevious={rows.previous}
-                  onNext={rows.next}
-                />
-              </>
-            ) : (
-              <Empty icon="inbox" title="No type of your own yet">
-                Define one, and your systems can publish it through the API; webhooks and processes can wait for it.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={rows}
+        label="Event types"
+        columns={columns}
+        rowKey={(row) => row.id}
+        onOpen={(row) => setParams({ type: row.id })}
+        empty={
+          <Empty icon="inbox" title="No type of your own yet">
+            Define one, and your systems can publish it through the API; webhooks and processes can wait for it.
+          </Empty>
+        }
+      />
       {creating && (
         <TypeForm
           onClose={() => setCreating(false)}

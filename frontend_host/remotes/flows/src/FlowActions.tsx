@@ -1,5 +1,5 @@
 import type { Flow } from "@portal/api-client";
-import { Button, Menu, TextInput, useAction, useCan, useConfirm, useMfe } from "@portal/ui";
+import { Button, Menu, Notice, TextInput, Time, useAction, useCan, useConfirm, useMfe } from "@portal/ui";
 import { useEffect, useState } from "react";
 
 export type OpenDialog = "suggest" | "publish" | "deploy" | "run" | null;
@@ -65,6 +65,23 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
     });
     navigate("/flows");
   };
+  const pause = async () => {
+    const reason = await confirm({
+      title: `Pause ${flow.name}?`,
+      text: "Neither people nor triggers start a run of it until it is resumed. Runs that have begun go on.",
+      action: "Pause",
+      reason: { label: "Reason", required: false },
+    });
+    const stored = reason !== null && (await action.run(() => api.flows.pause(flow.id, reason)));
+    if (stored) setFlow(stored);
+  };
+  const resume = async () => {
+    const stored = await action.run(() => api.flows.resume(flow.id));
+    if (!stored) return;
+    setFlow(stored);
+    notify({ tone: "ok", title: `${flow.name} may start again.` });
+  };
+  const paused = Boolean(flow.paused_at);
   return (
     <>
       {editable && undoable && (
@@ -98,23 +115,48 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
         </Button>
       )}
       {mayRun && (
-        <Button tone="primary" icon="run" onClick={() => onOpen("run")}>
+        <Button
+          tone="primary"
+          icon="run"
+          disabled={paused}
+          title={paused ? "The flow is paused" : undefined}
+          onClick={() => onOpen("run")}
+        >
           Run
         </Button>
       )}
-      {editable && (
+      {(editable || mayDeploy) && (
         <Menu
           label="More"
           items={[
-            { label: "Rename", icon: "edit", run: () => setRenaming(true) },
+            ...(editable ? [{ label: "Rename", icon: "edit" as const, run: () => setRenaming(true) }] : []),
             { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${flow.id}`) },
-            "line",
-            { label: "Archive", icon: "trash", danger: true, run: archive },
+            ...(mayDeploy
+              ? [
+                  paused
+                    ? { label: "Resume", icon: "run" as const, run: resume }
+                    : { label: "Pause", icon: "stop" as const, run: pause },
+                ]
+              : []),
+            ...(editable
+              ? ["line" as const, { label: "Archive", icon: "trash" as const, danger: true, run: archive }]
+              : []),
           ]}
         />
       )}
       {renaming && <Rename flow={flow} setFlow={setFlow} onDone={() => setRenaming(false)} />}
     </>
+  );
+}
+
+/** Why nothing starts a run at present. */
+export function PausedNotice({ flow }: { flow: Flow }) {
+  if (!flow.paused_at) return null;
+  return (
+    <Notice tone="warn" title="The flow is paused.">
+      {flow.pause_reason && <>{flow.pause_reason} · </>}
+      since <Time value={flow.paused_at} />. Neither people nor triggers start a run of it.
+    </Notice>
   );
 }
 

@@ -23,7 +23,7 @@ import { FlowDocumentProvider } from "./editor/flowDocument";
 import { SaveBadge } from "./editor/SaveBadge";
 import { EditorProvider, type FlowEditor, useFlowEditor } from "./editor/useFlowEditor";
 import { type ExpressionFocus, ExpressionFocusContext } from "./expression/focus";
-import { FlowActions, type OpenDialog } from "./FlowActions";
+import { FlowActions, type OpenDialog, PausedNotice } from "./FlowActions";
 import { ContractPanel } from "./panels/ContractPanel";
 import { HistoryPanel } from "./panels/HistoryPanel";
 import { Inspector, type InspectorTab } from "./panels/Inspector";
@@ -108,6 +108,7 @@ function Editor({ initial }: { initial: Flow }) {
               />
             }
           >
+            <PausedNotice flow={editor.flow} />
             <Conflict editor={editor} />
             <Tabs
               label="Parts of the flow"

@@ -3,11 +3,10 @@ import {
   Button,
   Card,
   type Column,
-  DataTable,
   Empty,
   formatCount,
   Page,
-  Pager,
+  PagedTable,
   ResourceView,
   SearchInput,
   Select,
@@ -190,47 +189,34 @@ export function QuarantinePage() {
               </Button>
             </div>
           )}
-          <Card flush>
-            <ResourceView resource={rows}>
-              {(page) =>
-                page.results.length ? (
-                  <>
-                    <DataTable
-                      label="Quarantined rows"
-                      rows={page.results}
-                      columns={columns}
-                      rowKey={(row) => row.id}
-                      onOpen={(row) => setParams({ row: row.id })}
-                      selected={selected}
-                      onSelect={mayEdit ? setSelected : undefined}
-                    />
-                    <Pager
-                      hasPrevious={rows.hasPrevious}
-                      hasNext={rows.hasNext}
-                      onPrevious={rows.previous}
-                      onNext={rows.next}
-                    />
-                  </>
-                ) : filtered ? (
-                  <Empty
-                    icon="filter"
-                    title="No row matches"
-                    actions={
-                      <Button
-                        onClick={() => setParams({ run: null, flow: null, rule: null, search: null, status: null })}
-                      >
-                        Clear the filters
-                      </Button>
-                    }
-                  />
-                ) : (
-                  <Empty icon="check" title="Nothing is held back">
-                    Every row of the latest runs met its rules, or was decided on.
-                  </Empty>
-                )
-              }
-            </ResourceView>
-          </Card>
+          <PagedTable
+            resource={rows}
+            label="Quarantined rows"
+            columns={columns}
+            rowKey={(row) => row.id}
+            onOpen={(row) => setParams({ row: row.id })}
+            selected={selected}
+            onSelect={mayEdit ? setSelected : undefined}
+            empty={
+              filtered ? (
+                <Empty
+                  icon="filter"
+                  title="No row matches"
+                  actions={
+                    <Button
+                      onClick={() => setParams({ run: null, flow: null, rule: null, search: null, status: null })}
+                    >
+                      Clear the filters
+                    </Button>
+                  }
+                />
+              ) : (
+                <Empty icon="check" title="Nothing is held back">
+                  Every row of the latest runs met its rules, or was decided on.
+                </Empty>
+              )
+            }
+          />
         </div>
       </div>
       {opened && <RowDrawer key={opened} id={opened} onClose={() => setParams({ row: null })} onDecided={reload} />}

@@ -1,4 +1,4 @@
-import { nameOf, type Run } from "@portal/api-client";
+import { type JsonValue, nameOf, type Run } from "@portal/api-client";
 import {
   Button,
   Card,
@@ -6,6 +6,7 @@ import {
   formatBytes,
   formatCount,
   formatDuration,
+  JsonPayload,
   Link,
   Notice,
   Page,
@@ -23,7 +24,6 @@ import { useEffect, useState } from "react";
 import { LogCard } from "./LogCard";
 import { ReconciliationCard } from "./ReconciliationCard";
 import { StageList } from "./StageList";
-import { JsonBox } from "./StepData";
 import { describeKind, describeWaits, isActive, isStoppable } from "./status";
 
 export function RunPage({ id }: { id: string }) {
@@ -60,7 +60,12 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
   const action = useAction({ toast: true });
   const confirm = useConfirm();
   const mayControl = useCan("run:control");
-  const act = async (verb: "cancel" | "resume" | "retry", title: string, text: string, label: string) => {
+  const act = async (
+    verb: "cancel" | "resume" | "retry" | "compensate",
+    title: string,
+    text: string,
+    label: string,
+  ) => {
     if ((await confirm({ title, text, action: label, danger: verb === "cancel" })) === null) return;
     const answer = await action.run(() => api.runs[verb](run.id));
     if (!answer) return;
@@ -93,15 +98,39 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
       )}
       {(run.status === "failed" || run.status === "cancelled") && (
         <>
-          <Button
-            icon="run"
-            busy={action.busy}
-            onClick={() =>
-              act("resume", "Resume this run?", "Finished parts are kept; the run goes on where it stopped.", "Resume")
-            }
-          >
-            Resume
-          </Button>
+          {run.compensation?.status === "failed" && (
+            <Button
+              icon="undo"
+              busy={action.busy}
+              onClick={() =>
+                act(
+                  "compensate",
+                  "Undo the rest?",
+                  "What is undone already stays undone; the rest is tried again.",
+                  "Undo",
+                )
+              }
+            >
+              Undo the rest
+            </Button>
+          )}
+          {/* What was undone cannot go on. */}
+          {!run.compensation && (
+            <Button
+              icon="run"
+              busy={action.busy}
+              onClick={() =>
+                act(
+                  "resume",
+                  "Resume this run?",
+                  "Finished parts are kept; the run goes on where it stopped.",
+                  "Resume",
+                )
+              }
+            >
+              Resume
+            </Button>
+          )}
           <Button
             icon="refresh"
             busy={action.busy}
@@ -125,6 +154,7 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
           {run.error.remedy} <span className="muted mono xs">{run.error.code}</span>
         </Notice>
       )}
+      <Undoing run={run} />
       {run.status === "queued" && run.queue_reason && <Notice title="Waiting.">{run.queue_reason}</Notice>}
       {run.status === "waiting" && <Notice title="Waiting.">{describeWaits(run.stages ?? [])}</Notice>}
       {run.kind !== "process" && (
@@ -146,8 +176,8 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
           {run.kind === "process" && (
             <Card title="Input and result">
               <div className="stack gap-3">
-                <JsonBox label="Input" value={run.parameters} />
-                {run.status === "succeeded" && <JsonBox label="Result" value={run.result} />}
+                <Captioned label="Input" value={run.parameters} />
+                {run.status === "succeeded" && <Captioned label="Result" value={run.result} />}
               </div>
             </Card>
           )}
@@ -167,6 +197,31 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
         </div>
       </div>
     </>
+  );
+}
+
+function Captioned({ label, value }: { label: string; value: JsonValue | undefined }) {
+  return (
+    <div>
+      <div className="xs soft" aria-hidden="true">
+        {label}
+      </div>
+      <JsonPayload label={label} value={value} />
+    </div>
+  );
+}
+
+/** How far the completed steps of a failed or cancelled process are undone. */
+function Undoing({ run }: { run: Run }) {
+  const undoing = run.compensation;
+  if (!undoing) return null;
+  const undone = `${undoing.steps.length - undoing.remaining.length} of ${undoing.steps.length}`;
+  if (undoing.status === "done") return <Notice title={`Completed steps were undone: ${undone}.`} />;
+  if (undoing.status === "running") return <Notice title={`Completed steps are being undone: ${undone}.`} />;
+  return (
+    <Notice tone="bad" title={undoing.problem?.message ?? "Not all completed steps could be undone."}>
+      Undone: {undone}. Left: <span className="mono break">{undoing.remaining.join(", ")}</span>
+    </Notice>
   );
 }
 

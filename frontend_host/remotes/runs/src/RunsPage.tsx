@@ -1,17 +1,14 @@
 import { RUN_STATUSES, type Run } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
-  DataTable,
   Empty,
   formatCount,
   formatDuration,
   Link,
   Page,
-  Pager,
+  PagedTable,
   Progress,
-  ResourceView,
   Select,
   StatusBadge,
   Time,
@@ -119,45 +116,32 @@ export function RunsPage() {
           </Button>
         )}
       </div>
-      <Card flush>
-        <ResourceView resource={runs}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Runs"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(run) => run.id}
-                  href={(run) => `/runs/${run.id}`}
-                />
-                <Pager
-                  hasPrevious={runs.hasPrevious}
-                  hasNext={runs.hasNext}
-                  onPrevious={runs.previous}
-                  onNext={runs.next}
-                />
-              </>
-            ) : filtered ? (
-              <Empty icon="filter" title="No run matches">
-                Change or clear the filters.
-              </Empty>
-            ) : (
-              <Empty
-                icon="run"
-                title="Nothing has run yet"
-                actions={
-                  <Link to="/flows" className="btn primary">
-                    Choose a flow
-                  </Link>
-                }
-              >
-                Start a flow and watch it here.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={runs}
+        label="Runs"
+        columns={columns}
+        rowKey={(run) => run.id}
+        href={(run) => `/runs/${run.id}`}
+        empty={
+          filtered ? (
+            <Empty icon="filter" title="No run matches">
+              Change or clear the filters.
+            </Empty>
+          ) : (
+            <Empty
+              icon="run"
+              title="Nothing has run yet"
+              actions={
+                <Link to="/flows" className="btn primary">
+                  Choose a flow
+                </Link>
+              }
+            >
+              Start a flow and watch it here.
+            </Empty>
+          )
+        }
+      />
     </Page>
   );
 }

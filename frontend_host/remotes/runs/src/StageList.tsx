@@ -20,6 +20,9 @@ const MARKS: Partial<Record<StepStatus, IconName>> = {
   parked: "clock",
 };
 
+/** Steps that undo a completed one stand below this path. */
+const UNDO = "compensate/";
+
 function detailOf(detail: Stage["detail"]): string | null {
   if (!detail) return null;
   if (typeof detail === "string") return detail;
@@ -58,6 +61,7 @@ export function StageList({ runId, stages, data }: { runId: string; stages: Stag
               <div className="row wrap between">
                 <span className="strong small">
                   {stage.name}
+                  {stage.path.startsWith(UNDO) && <span className="badge plain">undoing</span>}
                   {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
                 </span>
                 <span className="row gap-3 xs muted num">

@@ -1,13 +1,5 @@
-import type { JsonValue } from "@portal/api-client";
-import { Notice, ResourceView, useMfe, useResource } from "@portal/ui";
+import { JsonPayload, Notice, ResourceView, useMfe, useResource } from "@portal/ui";
 import { useState } from "react";
-
-/** A value as text; a read-only box, so that it scrolls and selects by keyboard too. */
-export function JsonBox({ label, value }: { label: string; value: JsonValue | undefined }) {
-  const text = JSON.stringify(value ?? null, null, 2);
-  const rows = Math.min(16, Math.max(2, text.split("\n").length));
-  return <textarea className="json-box" aria-label={label} readOnly rows={rows} value={text} spellCheck={false} />;
-}
 
 /** What a step left, read when it is opened. */
 export function StepData({ runId, stepId, name }: { runId: string; stepId: string; name: string }) {
@@ -34,7 +26,7 @@ function Data({ runId, stepId, name }: { runId: string; stepId: string; name: st
             {data.deliveries > 1 && ` · taken up ${data.deliveries} times`}
           </span>
           {data.error && <Notice tone="bad" title={data.error.message ?? "It failed."} />}
-          <JsonBox label={`Output of ${name}`} value={data.output} />
+          <JsonPayload label={`Output of ${name}`} value={data.output} />
         </div>
       )}
     </ResourceView>

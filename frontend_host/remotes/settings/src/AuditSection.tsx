@@ -1,18 +1,5 @@
 import type { AuditEntry } from "@portal/api-client";
-import {
-  Card,
-  type Column,
-  DataTable,
-  Dialog,
-  Empty,
-  Facts,
-  Pager,
-  ResourceView,
-  SearchInput,
-  Time,
-  useMfe,
-  usePages,
-} from "@portal/ui";
+import { type Column, Dialog, Empty, Facts, PagedTable, SearchInput, Time, useMfe, usePages } from "@portal/ui";
 import { useState } from "react";
 
 export function AuditSection() {
@@ -31,31 +18,14 @@ export function AuditSection() {
       <div className="toolbar">
         <SearchInput value={search} onChange={setSearch} label="Search the audit log" />
       </div>
-      <Card flush>
-        <ResourceView resource={entries}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Audit log"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(entry) => entry.id}
-                  onOpen={setOpen}
-                />
-                <Pager
-                  hasPrevious={entries.hasPrevious}
-                  hasNext={entries.hasNext}
-                  onPrevious={entries.previous}
-                  onNext={entries.next}
-                />
-              </>
-            ) : (
-              <Empty icon="history" title={search ? "No entry matches" : "Nothing has happened yet"} />
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={entries}
+        label="Audit log"
+        columns={columns}
+        rowKey={(entry) => entry.id}
+        onOpen={setOpen}
+        empty={<Empty icon="history" title={search ? "No entry matches" : "Nothing has happened yet"} />}
+      />
       {open && (
         <Dialog kind="drawer" title={open.summary} onClose={() => setOpen(null)}>
           <Facts

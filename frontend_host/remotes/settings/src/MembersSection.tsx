@@ -10,7 +10,7 @@ import {
   ErrorNotice,
   Field,
   Menu,
-  Pager,
+  PagedTable,
   ResourceView,
   SearchInput,
   TextInput,
@@ -91,31 +91,14 @@ export function MembersSection() {
           </span>
         )}
       </div>
-      <Card flush>
-        <ResourceView resource={members}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Members"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(member) => member.id}
-                  onOpen={mayManage ? setEditing : undefined}
-                />
-                <Pager
-                  hasPrevious={members.hasPrevious}
-                  hasNext={members.hasNext}
-                  onPrevious={members.previous}
-                  onNext={members.next}
-                />
-              </>
-            ) : (
-              <Empty icon="user" title="Nobody matches" />
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={members}
+        label="Members"
+        columns={columns}
+        rowKey={(member) => member.id}
+        onOpen={mayManage ? setEditing : undefined}
+        empty={<Empty icon="user" title="Nobody matches" />}
+      />
       {mayManage && (
         <Card title="Invitations" flush>
           <ResourceView resource={invitations}>

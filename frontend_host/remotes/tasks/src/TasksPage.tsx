@@ -1,12 +1,9 @@
 import type { HumanTask } from "@portal/api-client";
 import {
-  Card,
   type Column,
-  DataTable,
   Empty,
   Page,
-  Pager,
-  ResourceView,
+  PagedTable,
   Select,
   StatusBadge,
   Time,
@@ -76,37 +73,22 @@ export function TasksPage() {
           options={Object.entries(VIEWS).map(([value, { label }]) => ({ value, label }))}
         />
       </div>
-      <Card flush>
-        <ResourceView resource={tasks}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Tasks"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(task) => task.id}
-                  href={(task) => `/tasks/${task.id}`}
-                />
-                <Pager
-                  hasPrevious={tasks.hasPrevious}
-                  hasNext={tasks.hasNext}
-                  onPrevious={tasks.previous}
-                  onNext={tasks.next}
-                />
-              </>
-            ) : (
-              <Empty icon="check" title={view.empty}>
-                A process asks with a step of the kind “task”.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={tasks}
+        label="Tasks"
+        columns={columns}
+        rowKey={(task) => task.id}
+        href={(task) => `/tasks/${task.id}`}
+        empty={
+          <Empty icon="check" title={view.empty}>
+            A process asks with a step of the kind “task”.
+          </Empty>
+        }
+      />
     </Page>
   );
 }
 
-export function isOverdue(task: HumanTask): boolean {
+function isOverdue(task: HumanTask): boolean {
   return task.status === "open" && task.due_at !== null && new Date(task.due_at).getTime() < Date.now();
 }

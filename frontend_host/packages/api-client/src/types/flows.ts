@@ -32,6 +32,9 @@ export interface Flow {
   draft_problems_count: number;
   latest_version: FlowVersion | null;
   deployments: Deployment[];
+  /** Nothing starts a run of a paused flow. */
+  paused_at?: string | null;
+  pause_reason?: string;
   last_run: { id: string; status: RunStatus; ended_at: string | null } | null;
   created_at: string;
   updated_at: string;

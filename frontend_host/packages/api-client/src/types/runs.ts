@@ -33,6 +33,14 @@ export interface Stage {
   detail: string | null | Record<string, unknown>;
 }
 
+/** How far a run that ended badly has undone its completed steps. */
+export interface Compensation {
+  status: "running" | "done" | "failed";
+  steps: string[];
+  remaining: string[];
+  problem?: { code: string; message: string };
+}
+
 /** What one execution of a step left. */
 export interface StepDetail {
   id: string;
@@ -100,6 +108,7 @@ export interface Run {
   /** Left out of lists: what a process was given and what it left. */
   parameters?: JsonObject;
   result?: JsonValue;
+  compensation?: Compensation | null;
   /** Left out of lists. */
   reconciliation?: Reconciliation | null;
   queue_reason?: string | null;

@@ -14,7 +14,7 @@ export interface Column<T> {
   width?: string;
 }
 
-interface DataTableProps<T> {
+export interface DataTableProps<T> {
   label: string;
   rows: readonly T[];
   columns: readonly Column<T>[];

@@ -1,44 +1,23 @@
-import {
-  Button,
-  Dialog,
-  ErrorNotice,
-  Field,
-  Notice,
-  Select,
-  TextInput,
-  useAction,
-  useMfe,
-  useResource,
-} from "@portal/ui";
-import { useRef, useState } from "react";
+import { Button, Dialog, ErrorNotice, Field, Select, TextInput, useAction, useMfe } from "@portal/ui";
+import { useState } from "react";
 import { useEditor } from "../editor/useFlowEditor";
+import { RunTargetFields, useRunTarget } from "./RunTarget";
 
 export function RunDialog({ onClose }: { onClose: () => void }) {
-  const { api, navigate, timeZone } = useMfe();
-  const { flow, flush, definition } = useEditor();
-  const environments = useResource("environments", api.environments.list);
-  const [environment, setEnvironment] = useState("dev");
-  const [version, setVersion] = useState("draft");
+  const { navigate, timeZone } = useMfe();
+  const { definition } = useEditor();
+  const target = useRunTarget();
   const [mode, setMode] = useState("");
   const [since, setSince] = useState("");
   const action = useAction();
-  // A second click, or a retry after a lost answer, must not start a second run.
-  const key = useRef(crypto.randomUUID());
-  const deployed = flow.deployments.find((one) => one.environment === environment);
-  const usesDraft = environment === "dev" && version === "draft";
-  const possible = usesDraft || deployed !== undefined;
   const submit = async () => {
-    if (!possible) return;
-    const run = await action.run(async () => {
-      if (usesDraft && !(await flush())) throw new Error("The draft could not be saved; see the top of the page.");
-      return api.flows.run(flow.id, {
-        environment,
-        ...(usesDraft ? { version: "draft" } : {}),
+    if (!target.possible) return;
+    const run = await action.run(() =>
+      target.start({
         ...(mode ? { mode } : {}),
         ...(mode === "incremental" && since ? { since } : {}),
-        idempotency_key: key.current,
-      });
-    });
+      }),
+    );
     if (run) navigate(`/runs/${run.id}`);
   };
   return (
@@ -49,45 +28,13 @@ export function RunDialog({ onClose }: { onClose: () => void }) {
       footer={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" tone="primary" icon="run" busy={action.busy} disabled={!possible}>
+          <Button type="submit" tone="primary" icon="run" busy={action.busy} disabled={!target.possible}>
             Start
           </Button>
         </>
       }
     >
-      <Field label="Environment">
-        {(ids) => (
-          <Select
-            {...ids}
-            value={environment}
-            onChange={setEnvironment}
-            options={(environments.data?.results ?? []).map((one) => ({
-              value: one.slug,
-              label: one.name || one.slug,
-            }))}
-          />
-        )}
-      </Field>
-      {environment === "dev" && (
-        <Field label="What to run">
-          {(ids) => (
-            <Select
-              {...ids}
-              value={version}
-              onChange={setVersion}
-              options={[
-                { value: "draft", label: "The draft as it is now" },
-                {
-                  value: "deployed",
-                  label: deployed ? `The deployed version ${deployed.version}` : "The deployed version (none)",
-                  disabled: !deployed,
-                },
-              ]}
-            />
-          )}
-        </Field>
-      )}
-      {!possible && <Notice tone="warn" title={`Nothing is deployed to ${environment}.`} />}
+      <RunTargetFields target={target} />
       <Field label="How much">
         {(ids) => (
           <Select

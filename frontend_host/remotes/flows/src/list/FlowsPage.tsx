@@ -1,14 +1,11 @@
 import type { Flow } from "@portal/api-client";
 import {
   Button,
-  Card,
   type Column,
-  DataTable,
   Empty,
   ErrorNotice,
   Page,
-  Pager,
-  ResourceView,
+  PagedTable,
   SearchInput,
   Select,
   StatusBadge,
@@ -47,7 +44,11 @@ export function FlowsPage() {
       key: "name",
       title: "Name",
       lead: true,
-      render: (flow) => flow.name,
+      render: (flow) => (
+        <>
+          {flow.name} {flow.paused_at && <StatusBadge status="paused" />}
+        </>
+      ),
     },
     {
       key: "path",
@@ -149,37 +150,24 @@ export function FlowsPage() {
         />
         <ErrorNotice error={action.error} />
       </div>
-      <Card flush>
-        <ResourceView resource={flows}>
-          {(page) =>
-            page.results.length ? (
-              <>
-                <DataTable
-                  label="Flows"
-                  rows={page.results}
-                  columns={columns}
-                  rowKey={(flow) => flow.id}
-                  href={archived ? undefined : (flow) => `/flows/${flow.id}`}
-                />
-                <Pager
-                  hasPrevious={flows.hasPrevious}
-                  hasNext={flows.hasNext}
-                  onPrevious={flows.previous}
-                  onNext={flows.next}
-                />
-              </>
-            ) : archived ? (
-              <Empty icon="search" title="Nothing is archived" />
-            ) : search ? (
-              <Empty icon="search" title={`No flow matches “${search}”`} />
-            ) : (
-              <Empty icon="flow" title="No flow yet" actions={create}>
-                Pick an entity of a connection; a first mapping is suggested.
-              </Empty>
-            )
-          }
-        </ResourceView>
-      </Card>
+      <PagedTable
+        resource={flows}
+        label="Flows"
+        columns={columns}
+        rowKey={(flow) => flow.id}
+        href={archived ? undefined : (flow) => `/flows/${flow.id}`}
+        empty={
+          archived ? (
+            <Empty icon="search" title="Nothing is archived" />
+          ) : search ? (
+            <Empty icon="search" title={`No flow matches “${search}”`} />
+          ) : (
+            <Empty icon="flow" title="No flow yet" actions={create}>
+              Pick an entity of a connection; a first mapping is suggested.
+            </Empty>
+          )
+        }
+      />
       {params.get("create") === "process" && mayEdit && (
         <CreateProcessDialog onClose={() => setParams({ create: null })} />
       )}

@@ -17,7 +17,7 @@ import { useEffect, useRef, useState } from "react";
 import { DeployDialog } from "../dialogs/DeployDialog";
 import { PublishDialog } from "../dialogs/PublishDialog";
 import { FlowDocumentProvider } from "../editor/flowDocument";
-import { FlowActions, type OpenDialog } from "../FlowActions";
+import { FlowActions, type OpenDialog, PausedNotice } from "../FlowActions";
 import { HistoryPanel } from "../panels/HistoryPanel";
 import { StartProcessDialog } from "./StartProcessDialog";
 import { type ProcessEditor, useProcessText } from "./useProcessText";
@@ -52,6 +52,7 @@ export function ProcessPage({ initial }: { initial: Flow }) {
         }
         actions={<FlowActions flow={flow} setFlow={editor.setFlow} editable={editor.editable} onOpen={setDialog} />}
       >
+        <PausedNotice flow={flow} />
         <Failure editor={editor} />
         <Tabs
           label="Parts of the process"
