@@ -134,6 +134,26 @@ class StepTimeout(TransientError):
     code = "engine.step.timeout"
 
 
+class HandlerOutputInvalid(TerminalError):
+    """The function that a step calls returned something that is no JSON object."""
+
+    code = "engine.step.handler_output"
+    default_remedy = "Correct the function; it returns a mapping of JSON values, or nothing."
+
+
+class ProcessEnded(TerminalError):
+    """A process that somebody waited for did not end well."""
+
+    code = "engine.process.ended"
+
+
+class ProcessUnfinished(TransientError):
+    """A process did not end within the time that somebody waited for it; it goes on."""
+
+    code = "engine.process.unfinished"
+    default_remedy = "Wait longer, or look at the run."
+
+
 class UnexpectedFault(TerminalError):
     """The step hit an unexpected fault."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -45,6 +45,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "no_self_approval": False,
     },
     "decide": {"hit": "unique", "otherwise": None},
+    "handler": {"arguments": {}},
 }
 """Settings that a kind has when they are left out."""
 
@@ -90,6 +91,7 @@ class ProcessStep:
         mock: {enabled, output}; an enabled one answers instead of the step.
         cache: {key, ttl_s}; an output that is young enough is reused for the same key.
         name, notes: for people; not part of the behaviour.
+        dependencies: steps of the same list that must have ended before this one begins; see `is_graph`.
     """
 
     id: str
@@ -106,6 +108,7 @@ class ProcessStep:
     cache: Mapping[str, Any] | None = None
     name: str = ""
     notes: str = ""
+    dependencies: tuple[str, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -136,9 +139,12 @@ class ProcessStep:
 
     def to_json(self) -> dict[str, Any]:
         """The step as in the definition, every default written out."""
+        # Left out where nothing is said, so that versions from before there were dependencies keep their hashes.
+        graph = {} if self.dependencies is None else {"dependencies": list(self.dependencies)}
         return {
             "id": self.id,
             "kind": self.kind,
+            **graph,
             "config": _config_to_json(self),
             "name": self.name,
             "notes": self.notes,
@@ -272,7 +278,26 @@ def _to_step(data: Mapping[str, Any]) -> ProcessStep:
         cache=data.get("cache"),
         name=data.get("name", ""),
         notes=data.get("notes", ""),
+        dependencies=tuple(data["dependencies"]) if "dependencies" in data else None,
     )
+
+
+def is_graph(steps: Sequence[ProcessStep]) -> bool:
+    """Whether the steps of a list begin when those they depend on have ended, and not one after the other."""
+    return any(step.dependencies is not None for step in steps)
+
+
+def ancestors_of(step: ProcessStep, steps: Sequence[ProcessStep]) -> frozenset[str]:
+    """Ids of the steps of a graph that have surely ended before one of them begins."""
+    by_id = {item.id: item for item in steps}
+    found: set[str] = set()
+    waiting = list(step.dependencies or ())
+    while waiting:
+        name = waiting.pop()
+        if name in by_id and name not in found:
+            found.add(name)
+            waiting += by_id[name].dependencies or ()
+    return frozenset(found)
 
 
 def _config_to_json(step: ProcessStep) -> dict[str, Any]:

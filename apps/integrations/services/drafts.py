@@ -343,9 +343,14 @@ def _clean_name(name: str) -> str:
     return cleaned
 
 
-def _free_slug(name: str) -> str:
+def to_slug(name: str) -> str:
+    """Short name that a flow of this name gets while no other has it."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    stem = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[: SLUG_CHARS - 4].strip("-") or "flow"
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[: SLUG_CHARS - 4].strip("-") or "flow"
+
+
+def _free_slug(name: str) -> str:
+    stem = to_slug(name)
     taken = set(Flow.objects.filter(archived_at__isnull=True, slug__startswith=stem).values_list("slug", flat=True))
     if stem not in taken:
         return stem

@@ -17,7 +17,15 @@ from apps.expressions.tree import Lambda, Name, Node
 from apps.expressions.types import find_type
 from apps.integrations.exceptions import EnvironmentNotFound
 from apps.integrations.models import Calendar, Flow
-from apps.integrations.process_contracts import DEFAULT_BRANCH, ERROR_BRANCH, ProcessDefinition, ProcessStep
+from apps.integrations.process_contracts import (
+    DEFAULT_BRANCH,
+    ERROR_BRANCH,
+    ProcessDefinition,
+    ProcessStep,
+    ancestors_of,
+    is_graph,
+)
+from apps.integrations.registries import process_handlers
 from apps.integrations.selectors import find_binding, get_environment
 from apps.integrations.services.decisions import find_decision_problems
 from apps.integrations.shape import path_text
@@ -30,6 +38,7 @@ EXPRESSION_MAPS = {
     "publish": "data",
     "query": "parameters",
     "task": "show",
+    "handler": "arguments",
 }
 EXPRESSIONS = {
     "foreach": ("items",),
@@ -75,7 +84,9 @@ class _Finder:
     # -- structure -----------------------------------------------------------------------------------------------
 
     def sequence(self, steps: Sequence[ProcessStep], path: Path, scope: _Scope) -> _Scope:
-        """Check steps that follow each other; gives what may be named after them."""
+        """Check steps that follow each other, or a graph; gives what may be named after them."""
+        if is_graph(steps):
+            return self.graph(steps, path, scope)
         ended: ProcessStep | None = None
         for index, step in enumerate(steps):
             place = [*path, index]
@@ -88,6 +99,22 @@ class _Finder:
             scope = scope.after(step)
             ended = step if step.kind in ENDING_KINDS and step.skip_if is None and step.on_error == "fail" else None
         return scope
+
+    def graph(self, steps: Sequence[ProcessStep], path: Path, scope: _Scope) -> _Scope:
+        """Check steps that name what they depend on; each may name its ancestors."""
+        ids = {step.id for step in steps}
+        for index, step in enumerate(steps):
+            place = [*path, index]
+            ancestors = ancestors_of(step, steps)
+            for number, name in enumerate(step.dependencies or ()):
+                if name not in ids:
+                    message = f"There is no step {name!r} in the same list."
+                    self.add([*place, "dependencies", number], "dependency_unknown", message)
+            if step.id in ancestors:
+                message = f"The step {step.id!r} waits for itself, through what it depends on."
+                self.add([*place, "dependencies"], "dependency_cycle", message)
+            self.step(step, place, replace(scope, steps=scope.steps | ancestors))
+        return replace(scope, steps=scope.steps | ids)
 
     def step(self, step: ProcessStep, path: Path, scope: _Scope) -> None:
         """Check one step and all inside it."""
@@ -173,6 +200,10 @@ class _Finder:
             self.task_settings(config, path)
         if step.kind == "write":
             self.write_settings(config, path)
+        if step.kind == "handler" and config["handler"] not in process_handlers:
+            known = ", ".join(sorted(handler.type for handler in process_handlers)) or "none"
+            message = f"No installed app has a handler {config['handler']!r}."
+            self.add([*path, "handler"], "handler_unknown", message, hint=f"Registered: {known}.")
         if step.kind == "publish" and event_types.find(to_full_type(config["event"])) is not None:
             message = f"Only the portal announces {config['event']}; choose another name."
             self.add([*path, "event"], "event_reserved", message)

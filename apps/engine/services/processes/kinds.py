@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.engine.services.processes import decisions, quick, subruns, systems, tasks, waits
+from apps.engine.services.processes import decisions, handlers, quick, subruns, systems, tasks, waits
 from apps.engine.services.processes.steps import ProcessStepType
 
 PROCESS_STEPS: tuple[ProcessStepType, ...] = (
@@ -25,6 +25,7 @@ PROCESS_STEPS: tuple[ProcessStepType, ...] = (
     waits.Workday(),
     waits.WaitForEvent(),
     tasks.AskPeople(),
+    handlers.CallHandler(),
     systems.ReadRows(),
     systems.QueryRows(),
     systems.WriteRows(),

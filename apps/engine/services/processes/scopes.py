@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ from apps.expressions.exceptions import EvaluationFailed
 from apps.expressions.services.evaluation import evaluate_many
 from apps.expressions.services.inputs import infer_schema
 from apps.expressions.types import SqlType, find_type
-from apps.integrations.process_contracts import ProcessDefinition, ProcessStep
+from apps.integrations.process_contracts import ProcessDefinition, ProcessStep, ancestors_of, is_graph
 from apps.integrations.services.environments import resolve_variables
 from apps.integrations.services.processes import references_of
 
@@ -90,14 +90,17 @@ def find_place(definition: ProcessDefinition, path: str) -> Place:
     return place
 
 
-def _see(place: Place, steps: Any, prefix: str, *, until: str | None) -> ProcessStep:
+def _see(place: Place, steps: Sequence[ProcessStep], prefix: str, *, until: str | None) -> ProcessStep:
+    if until is not None and is_graph(steps):
+        found = next(step for step in steps if step.id == until)
+        place.visible |= {name: prefix + name for name in ancestors_of(found, steps)}
+        return found
     for step in steps:
         if step.id == until:
-            found: ProcessStep = step
-            return found
+            return step
         place.visible[step.id] = prefix + step.id
     assert until is None, until
-    return steps[-1]  # type: ignore[no-any-return]
+    return steps[-1]
 
 
 class Scope:
@@ -137,6 +140,16 @@ class Scope:
     def holds(self, text: str) -> bool:
         """Whether a BOOLEAN expression is true."""
         return self.evaluate({"condition": text})["condition"] is True
+
+    def visible_outputs(self) -> dict[str, dict[str, Any]]:
+        """By id, the outputs of the steps that have ended before; of one that failed nothing."""
+        found: dict[str, dict[str, Any]] = self._root("steps", {""}, {})
+        return {name: item["output"] for name, item in found.items()}
+
+    def handled_error(self) -> dict[str, Any] | None:
+        """{code, message, step} of the error whose route or compensation this is."""
+        error: dict[str, Any] = self._root("error", {""}, {})
+        return error if error["code"] is not None else None
 
     def value_inside(self, path: str) -> Any:
         """What the steps inside a step left; known once all of them have ended."""

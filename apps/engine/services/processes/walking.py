@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.engine.contracts import ERROR_KEY, Outputs, RetryPolicy, Steering, StepSpec
-from apps.integrations.process_contracts import DEFAULT_BRANCH, ERROR_BRANCH, ProcessDefinition, ProcessStep
+from apps.integrations.process_contracts import DEFAULT_BRANCH, ERROR_BRANCH, ProcessDefinition, ProcessStep, is_graph
 
 END = ".end"
 CHECK = ".check"
@@ -119,13 +119,40 @@ class Walker:
     # -- sequences and steps -------------------------------------------------------------------------------------
 
     def sequence(self, steps: Sequence[ProcessStep], prefix: str) -> Walked:
-        """Steps that follow each other; the value of the last one is theirs."""
+        """Steps that follow each other, or a graph; the value of the last one is theirs."""
+        if is_graph(steps):
+            return self._graph(steps, prefix)
         walked = Walked(DONE, value={})
         for step in steps:
             walked = self.step(step, prefix + step.id)
             if walked.state != DONE:
                 return walked
         return walked
+
+    def _graph(self, steps: Sequence[ProcessStep], prefix: str) -> Walked:
+        """Steps that begin when all they depend on has ended. An error that one does not handle ends the others."""
+        ended: dict[str, Walked] = {}
+        left = list(steps)
+        planned = len(self.specs)
+        while True:
+            ready = [step for step in left if ended.keys() >= set(step.dependencies or ())]
+            if not ready:
+                break
+            for step in ready:
+                left.remove(step)
+                walked = self.step(step, prefix + step.id)
+                if walked.state in (RETURNED, ESCAPED):
+                    del self.specs[planned:]
+                    return walked
+                if walked.state == DONE:
+                    ended[step.id] = walked
+        if len(ended) == len(steps):
+            return ended[steps[-1].id]
+        if len(self.specs) == planned:
+            names = ", ".join(step.id for step in left)
+            message = f"These steps wait for each other, or for a step that is not beside them: {names}."
+            return Walked(ESCAPED, error={"code": "engine.process.dependencies_unmet", "message": message})
+        return STILL_OPEN
 
     def step(self, step: ProcessStep, path: str) -> Walked:
         """One step with all inside it, and its error route."""

@@ -15,6 +15,8 @@ export interface OutlineStep {
   /** As the server's findings spell it: `steps[0].config.steps[1]`. */
   path: string;
   depth: number;
+  /** Steps that must have ended before; null where the steps follow each other. */
+  dependencies: string[] | null;
   start: number;
   end: number;
 }
@@ -94,6 +96,11 @@ function property(node: Node, name: string): Node | null {
   return found?.children?.[1] ?? null;
 }
 
+function dependenciesOf(step: Node): string[] | null {
+  const list = property(step, "dependencies");
+  return list?.type === "array" ? (list.children ?? []).map(({ value }) => String(value)) : null;
+}
+
 function collectSteps(node: Node, path: (string | number)[], depth: number, found: OutlineStep[]): void {
   if (node.type === "array") {
     node.children?.forEach((child, index) => {
@@ -108,6 +115,7 @@ function collectSteps(node: Node, path: (string | number)[], depth: number, foun
           name: String(property(child, "name")?.value ?? ""),
           path: pathText(place),
           depth,
+          dependencies: dependenciesOf(child),
           start: child.offset,
           end: child.offset + child.length,
         });

@@ -11,6 +11,15 @@ const NESTED = {
 };
 
 describe("a process as text", () => {
+  it("tells what a step of a graph waits for", () => {
+    const steps = [
+      { id: "a", kind: "transform", dependencies: [] },
+      { id: "b", kind: "transform", dependencies: ["a"] },
+    ];
+    const read = (given: object[]) => readProcess(writeProcess({ steps: given })).steps;
+    expect(read(steps).map(({ dependencies }) => dependencies)).toEqual([[], ["a"]]);
+    expect(read([{ id: "a", kind: "transform" }])[0]?.dependencies).toBeNull();
+  });
   it("lists steps with their depth and the server's paths", () => {
     const { steps } = readProcess(writeProcess(NESTED));
     expect(steps.map(({ id, path, depth }) => [id, path, depth])).toEqual([

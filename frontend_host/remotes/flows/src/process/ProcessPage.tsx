@@ -226,6 +226,11 @@ function Step({ step, editor, onShow }: { step: OutlineStep; editor: ProcessEdit
       <button type="button" onClick={onShow}>
         <span className="strong break">{step.name || step.id}</span>
         <span className="badge plain">{step.kind}</span>
+        {step.dependencies && (
+          <span className="xs muted break">
+            {step.dependencies.length ? `after ${step.dependencies.join(", ")}` : "at once"}
+          </span>
+        )}
         {own.length > 0 && (
           <span className={`badge ${own.some(({ severity }) => severity === "error") ? "bad" : "warn"}`}>
             {own.length}
