@@ -18,6 +18,7 @@ from apps.engine.services.controlling import cancel_run, resume_run
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.runs import StartRequest, start_run
 from apps.integrations.services.deployments import deploy_version
+from apps.integrations.services.environments import VariableInput, replace_variables
 from apps.integrations.services.flows import publish_flow
 from apps.tenancy.models import Tenant
 from tests.engine.factories import SYSTEM, make_flow
@@ -399,6 +400,61 @@ def test_step_is_shown_with_its_output_to_who_may_see_data(api_for: Any, acme: T
     assert api_for(acme).get(f"/api/v2/runs/{done.pk}").json()["result"] == {"n": 42}
     assert api_for(acme, permissions=("run:view",)).get(address).status_code == 403
     assert api_for(globex).get(address).status_code == 404
+
+
+def inputs_of(client: Any, done: Run, path: str) -> dict[str, Any]:
+    found = StepResult.objects.get(run=done, path=path)
+    shown = client.get(f"/api/v2/runs/{done.pk}/steps/{found.pk}").json()["inputs"]
+    return {item["place"]: item["problem"] or item["value"] for item in shown}
+
+
+def test_a_step_shows_what_its_expressions_came_to(api_for: Any, acme: Tenant) -> None:
+    body = [
+        value("net", {"skip_if": "item > 100"}, n="item * 2"),
+        step("say", "raise", config={"message": "'at ' || index"}),
+    ]
+    failed = run(
+        process(
+            value("first", n="input.n + 1", who="var.who"),
+            step("each", "foreach", config={"items": "[steps.first.output.n, 8]", "steps": body}),
+            variables={"who": "ada"},
+        ),
+        {"n": 6},
+    )
+    client = api_for(acme)
+    assert inputs_of(client, failed, "first") == {"config.values.n": 7, "config.values.who": "ada"}
+    assert inputs_of(client, failed, "each") == {"config.items": [7, 8]}
+    assert inputs_of(client, failed, "each[0]/net") == {"config.values.n": 14, "skip_if": False}
+    assert inputs_of(client, failed, "each[0]/say") == {"config.message": "at 0"}
+
+
+def test_a_secret_variable_is_masked_where_inputs_are_shown(api_for: Any, acme: Tenant) -> None:
+    secret = [VariableInput("token", "s3cret-value", secret=True)]
+    replace_variables("dev", secret, actor=SYSTEM)
+    done = run(process(value("use", length="length(var.token)", text="var.token"), variables={"token": None}))
+    assert outputs(done)["use"]["length"] == len("s3cret-value")
+    shown = inputs_of(api_for(acme), done, "use")
+    assert "s3cret-value" not in str(shown)
+    assert shown["config.values.text"]
+
+
+def test_what_has_no_value_says_why(api_for: Any, acme: Tenant) -> None:
+    failed = run(process(value("broken", n="input.n / 0")), {"n": 1})
+    assert "zero" in inputs_of(api_for(acme), failed, "broken")["config.values.n"].lower()
+
+
+def test_the_attempts_at_one_step_are_listed(api_for: Any, acme: Tenant, globex: Tenant) -> None:
+    failed = run(process(value("fine", n="1"), value("broken", n="input.n / 0")), {"n": 1})
+    resume_run(failed.pk, actor=SYSTEM)
+    work(failed)
+    address = f"/api/v2/runs/{failed.pk}/steps"
+    listed = api_for(acme).get(address, {"path": "broken"}).json()["results"]
+    assert [(item["path"], item["attempt"], item["status"]) for item in listed] == [
+        ("broken", 2, "failed"),
+        ("broken", 1, "failed"),
+    ]
+    assert len(api_for(acme).get(address).json()["results"]) == 3
+    assert api_for(globex).get(address, {"path": "broken"}).status_code == 404
 
 
 def test_another_tenant_sees_no_process(api_for: Any, globex: Tenant, acme: Tenant) -> None:

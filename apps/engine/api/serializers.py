@@ -257,15 +257,30 @@ class StepAttemptSerializer(serializers.ModelSerializer[StepResult]):
         return step.error
 
 
-class StepDetailSerializer(StepAttemptSerializer):
-    """One attempt at one step with what it left and what it waits for."""
+class StepInputSerializer(serializers.Serializer[Any]):
+    """One expression of a process step, and what it came to; secret variables are masked."""
 
+    place = serializers.CharField()
+    expression = serializers.CharField()
+    value = serializers.JSONField()
+    problem = serializers.CharField(allow_null=True)
+
+
+class StepDetailSerializer(StepAttemptSerializer):
+    """One attempt at one step with what went in, what it left and what it waits for."""
+
+    inputs = serializers.SerializerMethodField()
     output = serializers.JSONField(read_only=True)
     wait = serializers.JSONField(read_only=True)
 
     class Meta(StepAttemptSerializer.Meta):
-        fields = [*StepAttemptSerializer.Meta.fields, "config", "output", "wait", "due_at", "timeout_s"]
+        fields = [*StepAttemptSerializer.Meta.fields, "config", "inputs", "output", "wait", "due_at", "timeout_s"]
         read_only_fields = fields
+
+    @extend_schema_field(StepInputSerializer(many=True))
+    def get_inputs(self, step: StepResult) -> list[dict[str, Any]]:
+        """The step's expressions with their values."""
+        return StepInputSerializer(self.context["inputs"], many=True).data  # type: ignore[return-value]
 
 
 class RunLogSerializer(serializers.ModelSerializer[RunLog]):

@@ -30,6 +30,7 @@ from apps.engine.choices import RunKind, RunStatus, RunTrigger
 from apps.engine.models import Run, StepResult
 from apps.engine.selectors import get_attempt, get_run, list_attempts, list_log, list_runs, list_stages
 from apps.engine.services.controlling import cancel_run, resume_run, retry_compensation, retry_run
+from apps.engine.services.processes.inputs import list_inputs
 from apps.engine.services.replays import ReplayRequest, start_replay_run
 from apps.engine.services.runs import StartRequest, start_run
 from apps.quality.selectors import find_reconciliation
@@ -151,13 +152,23 @@ class RunLogView(APIView):
         )
 
 
+class AttemptFilter(django_filters.FilterSet):
+    """`?path=` for the attempts at one step."""
+
+    path = django_filters.CharFilter()
+
+    class Meta:
+        model = StepResult
+        fields = ["path"]
+
+
 class RunStepsView(generics.ListAPIView):
-    """Every attempt at every step of a run."""
+    """Every attempt at every step of a run, or at one."""
 
     permission_classes = [CanSee]
     serializer_class = StepAttemptSerializer
     queryset = StepResult.objects.none()
-    filter_backends: list[Any] = []
+    filterset_class = AttemptFilter
 
     def get_queryset(self) -> Any:
         """Attempts of the run in the address; 404 when there is no such run."""
@@ -174,9 +185,11 @@ class RunStepView(APIView):
 
     @extend_schema(responses=StepDetailSerializer)
     def get(self, request: Request, run_id: UUID, step_id: UUID) -> Response:
-        """The attempt with its output; that may hold rows, so seeing it needs `connection:use`, too."""
+        """The attempt with its data; that may hold rows, so seeing it needs `connection:use`, too."""
         check_permission(actor_of(request), "connection:use")
-        return Response(StepDetailSerializer(get_attempt(run_id, step_id)).data)
+        step = get_attempt(run_id, step_id)
+        inputs = list_inputs(get_run(run_id), step)
+        return Response(StepDetailSerializer(step, context={"inputs": inputs}).data)
 
 
 class RunActionView(APIView):

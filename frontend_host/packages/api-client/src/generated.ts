@@ -1521,7 +1521,7 @@ export interface paths {
             readonly path?: never;
             readonly cookie?: never;
         };
-        /** @description Every attempt at every step of a run. */
+        /** @description Every attempt at every step of a run, or at one. */
         readonly get: operations["runs_steps_list"];
         readonly put?: never;
         readonly post?: never;
@@ -1538,7 +1538,7 @@ export interface paths {
             readonly path?: never;
             readonly cookie?: never;
         };
-        /** @description The attempt with its output; that may hold rows, so seeing it needs `connection:use`, too. */
+        /** @description The attempt with its data; that may hold rows, so seeing it needs `connection:use`, too. */
         readonly get: operations["runs_steps_retrieve"];
         readonly put?: never;
         readonly post?: never;
@@ -4107,7 +4107,7 @@ export interface components {
             /** Format: date-time */
             readonly ended_at: string | null;
         };
-        /** @description One attempt at one step with what it left and what it waits for. */
+        /** @description One attempt at one step with what went in, what it left and what it waits for. */
         readonly StepDetail: {
             /** Format: uuid */
             readonly id: string;
@@ -4129,6 +4129,7 @@ export interface components {
             /** Format: date-time */
             readonly ended_at: string | null;
             readonly config: unknown;
+            readonly inputs: readonly components["schemas"]["StepInput"][];
             readonly output: unknown;
             readonly wait: unknown;
             /**
@@ -4138,6 +4139,13 @@ export interface components {
             readonly due_at: string;
             /** Format: double */
             readonly timeout_s: number | null;
+        };
+        /** @description One expression of a process step, and what it came to; secret variables are masked. */
+        readonly StepInput: {
+            readonly place: string;
+            readonly expression: string;
+            readonly value: unknown;
+            readonly problem: string | null;
         };
         /**
          * @description * `waiting` - Waiting for earlier steps
@@ -8404,6 +8412,7 @@ export interface operations {
                 readonly cursor?: string;
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
+                readonly path?: string;
             };
             readonly header?: never;
             readonly path: {

@@ -91,6 +91,8 @@ export function createResources(http: Http) {
         http.get<{ results: T.LogLine[]; next_after: number | null }>(`/runs/${enc(id)}/log`, { after, limit }, call),
       step: (id: string, step: string, call?: CallOptions) =>
         http.get<T.StepDetail>(`/runs/${enc(id)}/steps/${enc(step)}`, {}, call),
+      attempts: (id: string, path: string, call?: CallOptions) =>
+        http.get<Page<T.StepAttempt>>(`/runs/${enc(id)}/steps`, { path }, call),
       cancel: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/cancel`),
       resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
       retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),

@@ -41,10 +41,32 @@ export interface Compensation {
   problem?: { code: string; message: string };
 }
 
-/** What one execution of a step left. */
+/** One expression of a step and what it came to. */
+export interface StepInput {
+  place: string;
+  expression: string;
+  value: JsonValue;
+  problem: string | null;
+}
+
+/** One attempt at a step. */
+export interface StepAttempt {
+  id: string;
+  attempt: number;
+  status: StepStatus;
+  detail: string;
+  deliveries: number;
+  error: { code?: string; message?: string } | null;
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+/** What one execution of a step was given and left. */
 export interface StepDetail {
   id: string;
   path: string;
+  attempt: number;
+  inputs: StepInput[];
   output: JsonValue;
   error: { code?: string; message?: string } | null;
   deliveries: number;
