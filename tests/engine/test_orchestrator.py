@@ -18,14 +18,18 @@ from apps.core.registries import AlreadyRegistered, UnknownType
 from apps.engine.choices import RunStatus
 from apps.engine.exceptions import ProcessEnded, ProcessUnfinished
 from apps.engine.models import Run, StepResult
+from apps.engine.receivers import FireTriggers
 from apps.engine.services.orchestrator import HandlerStep, ProcessOrchestrator
+from apps.events.models import Event
+from apps.events.services.event_contracts import create_contract, publish_custom_event
 from apps.integrations.exceptions import DefinitionInvalid, FlowNotFound
 from apps.integrations.process_contracts import StepRetry
 from apps.integrations.registries import HandlerCall, process_handler
 from apps.tenancy.models import Tenant
-from apps.tenancy.services.context import tenant_context
+from apps.tenancy.services.context import require_tenant, tenant_context
 from tests.engine.factories import SYSTEM
 from tests.engine.process_factories import statuses, work
+from tests.engine.trigger_factories import numbered
 
 CALLS: list[HandlerCall] = []
 ONCE = StepRetry(max_attempts=1)
@@ -141,6 +145,10 @@ def test_the_same_key_waits_for_the_same_run(committed_acme: Tenant) -> None:
     assert len(CALLS) == 1
 
 
+def deliver(event: Any) -> None:
+    FireTriggers().handle_batch(require_tenant(), [event])
+
+
 def test_defining_the_same_again_changes_nothing(as_acme: Tenant) -> None:
     orchestrator = ProcessOrchestrator("report again", actor=SYSTEM)
     assert orchestrator.define_process(REPORT) == 1
@@ -219,6 +227,44 @@ def test_steps_of_other_kinds_stand_beside_handlers(as_acme: Tenant) -> None:
     run = work(Run.objects.get(pk=orchestrator.start({"id": "r1", **PARAMETERS})))
     assert run.status == RunStatus.WAITING
     assert statuses(run) == {"start": "succeeded", "collected": "parked"}
+
+
+REQUESTED, READY = "com.acme.report.requested.v1", "com.acme.financial-data.ready.v1"
+
+
+def test_services_that_know_each_other_by_events_only(as_acme: Tenant) -> None:
+    """The reference's choreography: whoever wants a report announces it, and does not know who makes one."""
+    text = {"type": "string"}
+    create_contract(REQUESTED, schema={"type": "object", "properties": {"id": text, "date": text}}, actor=SYSTEM)
+    create_contract(READY, schema={"type": "object", "properties": {"id": text, "rows": {}}}, actor=SYSTEM)
+    ready = {"id": "input.id", "rows": 'to_json(steps."fetch-data".output.rows)'}
+    data_service = ProcessOrchestrator("data-service", actor=SYSTEM)
+    data_service.define_process(
+        [
+            HandlerStep("fetch-data", fetch_financial_data),
+            {
+                "id": "tell",
+                "kind": "publish",
+                "dependencies": ["fetch-data"],
+                "config": {"event": READY, "data": ready},
+            },
+        ]
+    )
+    asked = {"id": "data->>'id'", "report_date": "data->>'date'"}
+    first = data_service.start_on(REQUESTED, mapping=asked, filter="subject = 'else'")
+    assert data_service.start_on(REQUESTED, mapping=asked) == first, "one trigger, changed"
+    report_service = ProcessOrchestrator("report-service", actor=SYSTEM)
+    report_service.define_process([{"id": "report", "kind": "transform", "config": {"values": {"id": "input.id"}}}])
+    report_service.start_on(READY, mapping={"id": "data->>'id'"})
+
+    requested = publish_custom_event(
+        REQUESTED, subject="report/7", data={"id": "7", "date": "2026-10-31"}, client_id="r7", actor=SYSTEM
+    )
+    deliver(numbered(requested.event_id))
+    run = work(Run.objects.get(flow_name="data-service"))
+    assert run.status == RunStatus.SUCCEEDED, run.error
+    deliver(numbered(Event.objects.get(type=READY).pk))
+    assert work(Run.objects.get(flow_name="report-service")).result == {"report": {"id": "7"}}
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.access.contracts import Actor
-from apps.engine.choices import ENDED_RUN_STATUSES, RunStatus
+from apps.engine.choices import ENDED_RUN_STATUSES, RunStatus, TriggerKind
 from apps.engine.exceptions import ProcessEnded, ProcessUnfinished
-from apps.engine.selectors import get_run
+from apps.engine.selectors import get_run, list_triggers
 from apps.engine.services.runs import StartRequest, start_run
+from apps.engine.services.triggers.editing import create_trigger, update_trigger
 from apps.integrations.exceptions import FlowNotFound
 from apps.integrations.process_contracts import StepRetry
 from apps.integrations.registries import HandlerFunction, name_of_handler
@@ -25,6 +26,8 @@ from apps.integrations.services.flows import publish_flow
 from apps.integrations.shape import PROCESS_SCHEMA_ID
 
 POLL_FIRST_S, POLL_MOST_S = 0.02, 1.0
+EVENT_TRIGGER = "events"
+"""Name of the trigger that `start_on` makes."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,29 @@ class ProcessOrchestrator:
             version = publish_flow(flow_id, actor=self.actor, note=note).version
             deploy_version(flow_id, environment=self.environment, version=version.number, actor=self.actor)
         return version.number
+
+    def start_on(self, *types: str, mapping: Mapping[str, str], filter: str = "") -> UUID:  # noqa: A002 - the field's name
+        """Let events start the process, one run for each: services that know each other by events only.
+
+        Args:
+            types: types of events, or patterns of the portal's own (`run.*`).
+            mapping: input of the run by name, expressions over the event (`data->>'report_id'`, `subject` …).
+            filter: BOOLEAN expression over the event; others start nothing.
+
+        Returns:
+            Id of the trigger; called again, it is changed, and keeps its place in the log of events.
+        """
+        flow = get_flow_by_slug(to_slug(self.process_name))
+        settings = {"types": list(types), "mapping": dict(mapping), "filter": filter}
+        with transaction.atomic():
+            known = list_triggers().filter(
+                flow_id=flow.id, environment__slug=self.environment, kind=TriggerKind.EVENT, name=EVENT_TRIGGER
+            )
+            row = known.first()
+            if row is None:
+                named = {"name": EVENT_TRIGGER, **settings}
+                return create_trigger(flow.id, self.environment, kind=TriggerKind.EVENT, actor=self.actor, **named).pk
+            return update_trigger(row.pk, actor=self.actor, **settings).pk
 
     def start(self, parameters: Mapping[str, Any], *, idempotency_key: str | None = None) -> UUID:
         """Queue a run of the deployed version; gives its id."""
