@@ -55,6 +55,14 @@ class Writer(ABC):
         """Keep the request; opening does not touch the target."""
         self.request = request
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same request a second time has no second effect: by a marker in the target, or by its keys.
+
+        Where it has one, a person decides after a crash, as nobody can know whether the first one arrived.
+        """
+        return True
+
     @abstractmethod
     def stage(self, batches: Iterable[pa.RecordBatch], *, part: str) -> StagedPart:
         """Write one part of the rows to the run's staging area.

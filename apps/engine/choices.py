@@ -67,6 +67,7 @@ class RunTrigger(models.TextChoices):
     API = "api", "API"
     RETRY = "retry", "Retry"
     REPLAY = "replay", "Replay"
+    RESTART = "restart", "Restart from a step"
     SCHEDULE = "schedule", "Schedule"
     EVENT = "event", "Event"
     PROCESS = "process", "Another run"
@@ -119,3 +120,20 @@ class TaskStatus(models.TextChoices):
     ANSWERED = "answered", "Answered"
     EXPIRED = "expired", "Expired"
     CANCELLED = "cancelled", "Cancelled"
+
+
+class EffectOutcome(models.TextChoices):
+    """What is known of one effect on another system."""
+
+    SENT = "sent", "Sent, and nothing heard yet"
+    CONFIRMED = "confirmed", "Confirmed"
+    REFUSED = "refused", "Refused: it did not happen"
+    UNKNOWN = "unknown", "Nobody knows whether it happened"
+
+
+class EffectDecision(models.TextChoices):
+    """What a person says of an effect that nobody knows about."""
+
+    HAPPENED = "happened", "It happened"
+    SEND_AGAIN = "send_again", "It did not happen: send it again"
+    FAIL = "fail", "Let the step fail"

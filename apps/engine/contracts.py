@@ -177,6 +177,8 @@ class RunFacts:
         definition_hash: identity of `definition`.
         now: the database's time when these facts were taken.
         compensation: how far its undoing is; None while it goes forward. See `services.undoing`.
+        origin: the first run of a chain of restarts; None for a run that is no restart.
+        again: paths whose effects are wanted once more, although an earlier run of the chain had them.
     """
 
     id: UUID
@@ -194,6 +196,40 @@ class RunFacts:
     definition_hash: str = ""
     now: datetime | None = None
     compensation: Mapping[str, Any] | None = None
+    origin: UUID | None = None
+    again: tuple[str, ...] = ()
+
+    @property
+    def first_id(self) -> UUID:
+        """The first of the runs that restarts made of each other; its own id when it is no restart."""
+        return self.origin or self.id
+
+
+@dataclass(frozen=True)
+class EffectDraft:
+    """What a step is about to do to another system, before it is done.
+
+    Attributes:
+        operation: `append`, `upsert`, `publish`, `flow`, `load`, …
+        target: what it is done to there: an entity, an event's name, a flow.
+        payload: everything that is sent, JSON; kept as a hash only.
+        business_key: what the people of that system call it by (`id=4711`).
+        connection: id of the connection; None for our own database.
+        summary: counts and names for people, never values.
+    """
+
+    operation: str
+    target: str
+    payload: Any
+    business_key: str = ""
+    connection: UUID | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def payload_hash(self) -> str:
+        """SHA-256 of the canonical JSON of operation, target and payload."""
+        connection = None if self.connection is None else str(self.connection)
+        return canonical_hash([self.operation, self.target, connection, self.payload])
 
 
 class StepContext(ABC):

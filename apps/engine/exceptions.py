@@ -81,6 +81,26 @@ class RunNotControllable(Conflict):
     default_remedy = "Reload the run to see its present state."
 
 
+class EffectNotFound(NotFound):
+    """The run has no such effect."""
+
+    code = "engine.effect.not_found"
+
+
+class EffectUnknown(TerminalError):
+    """Nobody knows whether the step's effect has happened."""
+
+    code = "engine.effect.unknown"
+    default_remedy = "Look into the system, then say on the run's page whether it happened."
+
+
+class EffectKnown(Conflict):
+    """Nothing is to be decided about this effect."""
+
+    code = "engine.effect.known"
+    default_remedy = "Reload the run to see its present state."
+
+
 class IdempotencyConflict(Conflict):
     """The idempotency key was used before for a different request."""
 

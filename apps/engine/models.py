@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from apps.engine.choices import (
     ACTIVE_RUN_STATUSES,
     CatchUp,
+    EffectOutcome,
     FiringStatus,
     LogLevel,
     RunKind,
@@ -103,6 +104,10 @@ class Run(TenantModel):
     parent = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
     parent_step = models.UUIDField(null=True, blank=True, help_text="Step attempt of the parent that started it.")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    restarted_from = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    restarted_path = models.CharField(max_length=1400, blank=True, default="")
+    origin = models.UUIDField(null=True, blank=True, help_text="First of the runs that restarts made; NULL = itself.")
+    again = models.JSONField(default=list, blank=True, help_text="Paths whose effects are wanted once more.")
     resumed = models.PositiveIntegerField(default=0)
 
     requested_by_kind = models.CharField(max_length=16, default="system")
@@ -148,6 +153,7 @@ class Run(TenantModel):
             models.Index(
                 fields=["parent_step"], condition=models.Q(parent_step__isnull=False), name="engine_run_parent_step"
             ),
+            models.Index(fields=["origin"], condition=models.Q(origin__isnull=False), name="engine_run_origin"),
         ]
 
     def __str__(self) -> str:
@@ -176,6 +182,7 @@ class StepResult(TenantModel):
     timeout_s = models.FloatField(null=True, blank=True)
     wait = models.JSONField(null=True, blank=True, help_text="What a parked step waits for.")
     signal = models.JSONField(null=True, blank=True, help_text="What arrived for a parked step.")
+    inherited = models.BooleanField(default=False, help_text="Kept from the run that was restarted; not executed here.")
 
     deliveries = models.PositiveIntegerField(default=0)
     lease_epoch = models.BigIntegerField(default=0, help_text="Fencing number: rises with every claim.")
@@ -199,6 +206,49 @@ class StepResult(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.path}#{self.attempt} {self.status}"
+
+
+class Effect(TenantModel):
+    """What an attempt at a step has done, or may have done, to another system. Written before it is sent."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    origin = models.UUIDField(help_text="As of the run, and never NULL: effects of restarts are found by it.")
+    step_id = models.UUIDField(help_text="The step attempt.")
+    path = models.CharField(max_length=1400)
+    attempt = models.PositiveIntegerField(default=1)
+    connection = models.UUIDField(null=True, blank=True)
+    operation = models.CharField(max_length=32)
+    target = models.CharField(max_length=400, blank=True, default="")
+    business_key = models.CharField(max_length=500, blank=True, default="")
+    idempotency_key = models.UUIDField()
+    payload_hash = models.CharField(max_length=64, help_text="SHA-256 of the canonical JSON of what was sent.")
+    summary = models.JSONField(default=dict, help_text="Counts and names, never values.")
+    repeatable = models.BooleanField(default=True, help_text="Sent again under its key it happens once all the same.")
+    outcome = models.CharField(max_length=16, choices=EffectOutcome.choices, default=EffectOutcome.SENT)
+    result = models.JSONField(null=True, blank=True, help_text="What the step left, for a repetition.")
+    external_reference = models.CharField(max_length=500, blank=True, default="")
+    repeats = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, related_name="+", null=True, blank=True, help_text="Its earlier self."
+    )
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="NULL: an earlier run had sent it.")
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    undone_at = models.DateTimeField(null=True, blank=True, help_text="When a compensation took it back.")
+    decision = models.JSONField(null=True, blank=True, help_text="{decision, by, at, note} of a person.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "path", "attempt"], name="engine_effect_attempt"),
+            models.CheckConstraint(
+                condition=models.Q(outcome__in=EffectOutcome.values), name="engine_effect_outcome_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["origin", "path"], name="engine_effect_origin"),
+            models.Index(fields=["idempotency_key"], name="engine_effect_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.attempt} {self.operation} {self.outcome}"
 
 
 class RunLog(models.Model):

@@ -12,7 +12,7 @@ from apps.access.selectors import list_members
 from apps.engine.choices import RunStatus, StepStatus, TaskStatus
 from apps.engine.contracts import RunSummary
 from apps.engine.exceptions import RunNotFound, TaskNotFound, TriggerNotFound
-from apps.engine.models import Firing, HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer, Trigger
+from apps.engine.models import Effect, Firing, HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer, Trigger
 from apps.integrations.selectors import list_environments
 
 HEAVY_FIELDS = ("definition", "parameters")
@@ -63,6 +63,11 @@ def get_attempt(run_id: UUID, step_id: UUID) -> StepResult:
     if step is None:
         raise RunNotFound("There is no such step.", value=str(step_id))
     return step
+
+
+def list_effects(run_id: UUID) -> QuerySet[Effect]:
+    """What the steps of a run have done to other systems."""
+    return Effect.objects.filter(run_id=run_id)
 
 
 def list_log(run_id: UUID, *, after: int = 0, limit: int = 200) -> list[RunLog]:

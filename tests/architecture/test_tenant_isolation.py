@@ -24,7 +24,7 @@ from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
 from apps.connectors.models import Connection
 from apps.core.clock import now
-from apps.engine.models import Firing, HumanTask, Run, StepResult, TaskAnswer, Trigger
+from apps.engine.models import Effect, Firing, HumanTask, Run, StepResult, TaskAnswer, Trigger
 from apps.engine.services.triggers.editing import create_trigger
 from apps.events.models import (
     ContractVersion,
@@ -51,6 +51,7 @@ SHARED_VALUES = {"api/v2/environments/<slug:slug>": "dev"}
 BODIES: dict[str, dict[str, Any]] = {
     "answer": {"answer": {}},
     "delegate": {"to": "0190a5a0-0000-7000-8000-000000000000"},
+    "decide": {"decision": "happened"},
     "discard": {"ids": ["$row_id"], "reason": "not ours"},
     "replay": {"ids": ["$row_id"]},
     "runs": {"environment": "dev"},
@@ -118,6 +119,10 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         step = StepResult.objects.create(
             run=run, path="a", kind="process.transform", name=CANARY, definition_hash="0", output={"name": CANARY}
         )
+        effect = Effect.objects.create(
+            run=run, origin=run.id, step_id=step.id, path="a", operation=CANARY, target=CANARY, business_key=CANARY,
+            idempotency_key=uuid4(), payload_hash="0", outcome="unknown", external_reference=CANARY,
+        )  # fmt: skip
         task = HumanTask.objects.create(
             run=run, step_id=step.id, path="a", title=CANARY, description=CANARY, form={"title": CANARY}, role="admin"
         )
@@ -184,6 +189,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "delivery_id": str(delivery.id),
         "run_id": str(run.id),
         "step_id": str(step.id),
+        "effect_id": str(effect.id),
         "task_id": str(task.id),
         "trigger_id": str(trigger.id),
         "number": "1",
@@ -246,7 +252,7 @@ def snapshot(tenant: Any) -> list[Any]:
     """What acme holds, to see that nothing of it was changed."""
     models = (Flow, FlowVersion, Run, QuarantinedRow, Reconciliation, Connection, Role, Invitation, User, ApiKey)
     models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage, EventContract, ContractVersion)
-    models += (HumanTask, TaskAnswer)
+    models += (HumanTask, TaskAnswer, Effect)
     models += (Trigger, Firing)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]

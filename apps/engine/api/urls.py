@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.engine.api import task_views, triggers, views
+from apps.engine.api import effects, task_views, triggers, views
 
 urlpatterns = [
     path("runs", views.RunListView.as_view(), name="run-list"),
@@ -10,6 +10,12 @@ urlpatterns = [
     path("runs/<uuid:run_id>/log", views.RunLogView.as_view(), name="run-log"),
     path("runs/<uuid:run_id>/steps", views.RunStepsView.as_view(), name="run-steps"),
     path("runs/<uuid:run_id>/steps/<uuid:step_id>", views.RunStepView.as_view(), name="run-step"),
+    path("runs/<uuid:run_id>/effects", effects.EffectListView.as_view(), name="run-effects"),
+    path(
+        "runs/<uuid:run_id>/effects/<uuid:effect_id>/decide",
+        effects.EffectDecisionView.as_view(),
+        name="run-effect-decide",
+    ),
     path("runs/<uuid:run_id>/cancel", views.RunActionView.as_view(action="cancel"), name="run-cancel"),
     path("runs/<uuid:run_id>/resume", views.RunActionView.as_view(action="resume"), name="run-resume"),
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),

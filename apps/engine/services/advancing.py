@@ -80,6 +80,8 @@ def to_facts(run: Run, environment: str = "") -> RunFacts:
         definition_hash=run.definition_hash,
         now=getattr(run, "db_now", None),
         compensation=run.compensation,
+        origin=run.origin,
+        again=tuple(run.again),
     )
 
 

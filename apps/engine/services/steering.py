@@ -28,6 +28,7 @@ from apps.engine.contracts import (
 )
 from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs, step_types
+from apps.engine.services.effects import mark_undone
 from apps.engine.services.faults import to_portal_error
 from apps.engine.services.journal import error_to_json
 from apps.engine.services.undoing import begin_undoing, end_undoing
@@ -130,7 +131,9 @@ class Steerer:
             self.policies = {spec.path: spec.retry for spec in decision.specs}
             self._cancel_unplanned(decision)
             if self.run.compensation is not None:
-                self.run.compensation = {**self.run.compensation, "remaining": list(decision.remaining)}
+                remaining = list(decision.remaining)
+                mark_undone(self.run.pk, sorted(set(self.run.compensation["remaining"]) - set(remaining)))
+                self.run.compensation = {**self.run.compensation, "remaining": remaining}
             if decision.ended is not None:
                 if self._end(decision):
                     return

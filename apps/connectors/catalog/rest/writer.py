@@ -21,9 +21,12 @@ from apps.connectors.choices import Disposition
 from apps.connectors.contracts import ROW_ID, RejectedRecord, StagedPart, WriteRequest, WriteResult
 from apps.connectors.exceptions import ConnectorFailed, NotSupported, WriteRefused
 from apps.core.exceptions import PortalError
+from apps.core.services.egress import EgressResponse
 
 IN_FLIGHT = 8
 MAX_REJECTED = 10_000
+REFERENCES_KEPT = 5
+REFERENCE_CHARS = 100
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -46,6 +49,8 @@ class RestWriter(Writer):
         self._method = str(resource.get("write_method", "POST"))
         self._path = str(resource.get("write_path") or resource["path"])
         self._batch = int(resource.get("write_batch", 1))
+        self._honours_keys = resource.get("write_repeats", "once") == "once"
+        self._references: list[str] = []
         fields = PLACEHOLDER.findall(self._path)
         unknown = [name for name in fields if name not in request.schema.names]
         if unknown:
@@ -54,6 +59,11 @@ class RestWriter(Writer):
             raise WriteRefused(
                 "A path with a record's value cannot take lists.", field="write_batch", value=self._batch
             )
+
+    @property
+    def repeatable(self) -> bool:
+        """PUT and PATCH are by nature, POST where the API honours the key."""
+        return self._honours_keys or self._method != "POST"
 
     def stage(self, batches: Iterable[pa.RecordBatch], *, part: str) -> StagedPart:
         """Send the rows; a record that the API refuses is returned in `rejected`, the others go on."""
@@ -81,7 +91,10 @@ class RestWriter(Writer):
         """Everything was sent while staging; this adds up. Repeatable."""
         del allow_empty, marker
         rows = sum(part.rows for part in parts)
-        return WriteResult(rows=rows, inserted=rows, facts={"rejected": sum(len(part.rejected) for part in parts)})
+        facts: dict[str, Any] = {"rejected": sum(len(part.rejected) for part in parts)}
+        if self._references:
+            facts["reference"] = ", ".join(self._references)
+        return WriteResult(rows=rows, inserted=rows, facts=facts)
 
     def abort(self) -> None:
         """What was sent stays sent; an API has no way back."""
@@ -114,7 +127,23 @@ class RestWriter(Writer):
             )
         except ConnectorFailed as error:
             return 0, [_rejected(record, position + number, error) for number, record in enumerate(chunk)], 0
+        if len(self._references) < REFERENCES_KEPT:
+            self._references += _references_in(answer)
         return len(chunk), [], len(answer.body)
+
+
+def _references_in(answer: EgressResponse) -> list[str]:
+    """What the API calls the record it made: the address it names, or the `id` in its answer."""
+    location = answer.headers.get("Location")
+    if location:
+        return [location[:REFERENCE_CHARS]]
+    try:
+        document = answer.json()
+    except (ValueError, RecursionError):
+        return []
+    named = document.get("id") if isinstance(document, Mapping) else None
+    known = isinstance(named, str | int) and not isinstance(named, bool) and named != ""
+    return [str(named)[:REFERENCE_CHARS]] if known else []
 
 
 def _rejected(record: Mapping[str, Any], position: int, error: PortalError) -> RejectedRecord:

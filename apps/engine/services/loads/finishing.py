@@ -10,9 +10,10 @@ from apps.connectors.base import Writer
 from apps.connectors.choices import Disposition
 from apps.connectors.contracts import ROW_ID, WriteResult
 from apps.engine.choices import RunKind
-from apps.engine.contracts import StepContext, StepOutcome, StepType
+from apps.engine.contracts import EffectDraft, StepContext, StepOutcome, StepType
 from apps.engine.exceptions import CountsDiffer, EmptyExtract, TooManyRejects
 from apps.engine.services.definitions import parse_definition
+from apps.engine.services.effects import announce_effect, confirm_effect, find_prior, sending
 from apps.engine.services.loads.connections import use_writer
 from apps.engine.services.loads.lineage import position_of
 from apps.engine.services.loads.mapping import ControlMeter, target_meter
@@ -42,10 +43,18 @@ class FinishLoad(StepType):
         totals = staged_totals(writer, plan, definition, results)
         context.check()  # the last moment to notice a cancellation or a lost lease
         duplicates, duplicate_totals = quarantine_duplicates(context, plan, definition, writer, results)
-        result: WriteResult = writer.finish(results.staged, allow_empty=plan.allow_empty, marker=str(context.run.id))
+        draft = _to_draft(plan, results)
+        prior = find_prior(context.run, context.path, draft)
+        effect = announce_effect(context, draft, prior, repeatable=writer.repeatable)
+        with sending(effect):
+            result: WriteResult = writer.finish(
+                results.staged, allow_empty=plan.allow_empty, marker=str(context.run.id)
+            )
         # The parts have counted these rows as accepted; only now is anything written.
         context.stats.rows_quarantined, context.stats.rows_accepted = duplicates, -duplicates
         context.stats.rows_written = results.staged_rows - duplicates
+        counted = {name: getattr(result, name) for name in ("rows", "inserted", "updated", "unchanged", "deleted")}
+        reference = f"load {result.load_id}" if result.load_id else ""
         return StepOutcome(
             output={
                 "write_result": result.to_json(),
@@ -54,7 +63,20 @@ class FinishLoad(StepType):
                 "target_totals": totals,
             },
             detail=describe_result(result),
+            commit=lambda: confirm_effect(effect.pk, counted, reference),
         )
+
+
+def _to_draft(plan: LoadPlan, results: PartResults) -> EffectDraft:
+    """What the target is told to do with the staged rows."""
+    parts = [[part.part, part.rows, part.checksum] for part in results.staged]
+    return EffectDraft(
+        operation=str(plan.disposition),
+        target=plan.target_entity,
+        payload={"parts": parts, "keys": list(plan.keys)},
+        connection=plan.target_connection,
+        summary={"rows": results.staged_rows, "parts": len(parts), "keys": list(plan.keys)},
+    )
 
 
 def ensure_loadable(context: StepContext, plan: LoadPlan, definition: FlowDefinition, results: PartResults) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from apps.access.contracts import Actor
-from apps.engine.contracts import StepContext, StepOutcome
+from apps.engine.contracts import EffectDraft, StepContext, StepOutcome
 from apps.engine.events import PROCESS_MESSAGE
 from apps.engine.exceptions import ItemsInvalid, LoopTooLong, ProcessRaised
+from apps.engine.services.effects import find_prior, record_effect, repeat_outcome
 from apps.engine.services.processes.scopes import Scope
 from apps.engine.services.processes.steps import ProcessStepType
 from apps.engine.services.processes.walking import DEFAULT_BRANCH
@@ -169,28 +171,37 @@ class Publish(ProcessStepType):
     type = "process.publish"
     inline = True
 
-    def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
-        """Prepare the event; it is sent with the outcome, and the step fails if it does not fit its type."""
+    def draft(self, step: ProcessStep, scope: Scope) -> EffectDraft:
+        """The event as it would be published."""
         data = scope.evaluate(step.config["data"])
         correlation: Any = None
         if step.config["correlation"] is not None:
             correlation = scope.evaluate({"correlation": step.config["correlation"]})["correlation"]
         correlation = None if correlation is None else str(correlation)
-        name = step.config["event"]
-        subject = f"run/{context.run.id}"
+        summary = {"fields": sorted(data)[:100]}
+        return EffectDraft("publish", step.config["event"], [data, correlation], correlation or "", summary=summary)
 
-        def commit() -> None:
+    def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
+        """Prepare the event; it is sent with the outcome, and the step fails if it does not fit its type."""
+        draft = self.draft(step, scope)
+        prior = find_prior(context.run, context.path, draft)
+        if prior.confirmed is not None:
+            return repeat_outcome(context, draft, prior.confirmed)
+        name, (data, correlation) = step.config["event"], draft.payload
+        subject = f"run/{context.run.id}"
+        output = {"event": name, "correlation": correlation, "data": data}
+
+        def publish() -> UUID:
             if is_event_defined(name):
-                publish_custom_event(
+                return publish_custom_event(
                     name,
                     subject=subject,
                     data=data,
                     client_id=f"step/{context.step_id}",
                     key=correlation or None,
                     actor=Actor.system(f"process {context.run.flow_name}"),
-                )
-                return
-            publish_event(
+                ).event_id
+            return publish_event(
                 PROCESS_MESSAGE,
                 subject=subject,
                 key=f"{name}:{correlation}"[:200] if correlation is not None else name,
@@ -204,4 +215,7 @@ class Publish(ProcessStepType):
                 },
             )
 
-        return StepOutcome(output={"event": name, "correlation": correlation, "data": data}, commit=commit)
+        def commit() -> None:
+            record_effect(context, draft, result=output, reference=str(publish()), prior=prior)
+
+        return StepOutcome(output=output, commit=commit)

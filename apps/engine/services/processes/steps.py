@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from apps.engine.contracts import StepContext, StepOutcome, StepType, canonical_hash
+from apps.engine.contracts import EffectDraft, StepContext, StepOutcome, StepType, canonical_hash
 from apps.engine.models import StepCache
 from apps.engine.services.processes.scopes import Scope, ensure_small
 from apps.engine.services.processes.walking import FINAL_KEY
@@ -44,6 +44,11 @@ class ProcessStepType(StepType):
         if known is not None:
             return StepOutcome(output=known, detail="From the cache.")
         return _caching(context, step, key, _bounded(self.run(context, step, scope)))
+
+    def draft(self, step: ProcessStep, scope: Scope) -> EffectDraft | None:
+        """What the step would do to another system (or be answered for there) with these values; None: nothing."""
+        del step, scope
+        return None
 
     @abstractmethod
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:

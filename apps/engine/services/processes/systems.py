@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid5
 
 import pyarrow as pa
 
@@ -15,8 +14,17 @@ from apps.connectors.contracts import ROW_ID, EntitySchema, QueryRequest, ReadRe
 from apps.connectors.contracts.reading import SOURCE_POSITION
 from apps.connectors.services.sessions import open_connection
 from apps.core.exceptions import PortalError
-from apps.engine.contracts import StepContext, StepOutcome
+from apps.engine.contracts import EffectDraft, ParkedStep, StepContext, StepOutcome
 from apps.engine.exceptions import RowsInvalid
+from apps.engine.services.effects import (
+    announce_effect,
+    ask_people,
+    confirm_effect,
+    find_prior,
+    repeat_outcome,
+    sending,
+    wake_decided,
+)
 from apps.engine.services.loads.connections import use_connector
 from apps.engine.services.processes.scopes import Scope, exact, to_json
 from apps.engine.services.processes.steps import ProcessStepType
@@ -26,6 +34,8 @@ from apps.integrations.process_contracts import ProcessStep
 from apps.integrations.selectors import resolve_binding
 
 ROWS_MOST = 1000
+KEYS_SHOWN = 20
+COUNTERS = ("rows", "inserted", "updated", "unchanged")
 
 
 class ReadRows(ProcessStepType):
@@ -65,16 +75,36 @@ class QueryRows(ProcessStepType):
 class WriteRows(ProcessStepType):
     """Writes a few rows in one transaction of the target, with a marker: repeated, it finds them written.
 
-    A system without transactions gets the same idempotency keys again: they come from run, path and row, not from the
-    attempt or the worker.
+    A system without transactions gets the same idempotency keys again: they come from the ledger's key and the row, not
+    from the attempt or the worker. One that honours no keys is not asked twice: a person says what has happened.
     """
 
     type = "process.write"
 
+    def draft(self, step: ProcessStep, scope: Scope) -> EffectDraft:
+        """The rows as they would be sent."""
+        config = step.config
+        rows = scope.evaluate({"rows": config["rows"]})["rows"] or []
+        connection = resolve_binding(scope.run.environment_id, config["connection"])
+        count = len(rows) if isinstance(rows, list) else 0
+        return EffectDraft(
+            operation=config["disposition"],
+            target=config["entity"],
+            payload={"rows": rows, "fields": config["fields"], "keys": list(config["keys"])},
+            business_key=_business_key(rows, config["keys"]),
+            connection=connection,
+            summary={
+                "rows": count,
+                "fields": [item["name"] for item in config["fields"]],
+                "system": config["connection"],
+            },
+        )
+
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
         """What the target did."""
         config = step.config
-        rows = scope.evaluate({"rows": config["rows"]})["rows"] or []
+        draft = self.draft(step, scope)
+        rows = draft.payload["rows"]
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise RowsInvalid(f"{step.title}: the rows are not a list of objects.", field="rows")
         if len(rows) > ROWS_MOST:
@@ -94,36 +124,65 @@ class WriteRows(ProcessStepType):
         if refused:
             number, problem = next(iter(refused.items()))
             raise RowsInvalid(f"{step.title}: row {number + 1}: {problem}", field=f"rows[{number}]")
+        prior = find_prior(context.run, context.path, draft)
+        if prior.confirmed is not None:
+            return repeat_outcome(context, draft, prior.confirmed)
         numbered = table.append_column(ROW_ID, pa.array(range(table.num_rows), pa.int64()))
         request = WriteRequest(
             entity=config["entity"],
             schema=EntitySchema.of(
                 config["entity"], [(item.name, item.type, item.nullable) for item in fields], keys=config["keys"]
             ),
-            run_id=uuid5(context.run.id, context.path),
+            run_id=prior.key,
             disposition=Disposition(config["disposition"]),
             keys=tuple(config["keys"]),
             on_duplicate="refuse",
             description=f"{context.run.flow_name} {context.path}",
         )
         with _opened(context, step, "write") as connector:
-            context.tick(force=True)  # nothing is sent any more once the step belongs to somebody else
             writer = connector.open_writer(request)
-            part = writer.stage(numbered.to_batches(), part=context.fenced_part)
-            if part.rejected:
-                first = part.rejected[0]
-                raise RowsInvalid(
-                    f"{step.title}: the system refused {len(part.rejected):,} of {table.num_rows:,} rows; "
-                    f"row {first.position + 1}: {first.message}",
-                    field=f"rows[{first.position}]",
-                    remedy="Correct the rows; those that were taken are not sent twice when the run is resumed.",
-                )
-            result = writer.finish([part], allow_empty=False, marker=str(context.run.id))
+            if prior.open is not None and not writer.repeatable:
+                return ask_people(context, draft, prior)
+            # From here on nothing is sent once the step belongs to somebody else, and what is sent is known.
+            effect = announce_effect(context, draft, prior, repeatable=writer.repeatable)
+            with sending(effect):
+                part = writer.stage(numbered.to_batches(), part=context.fenced_part)
+                if part.rejected:
+                    first = part.rejected[0]
+                    raise RowsInvalid(
+                        f"{step.title}: the system refused {len(part.rejected):,} of {table.num_rows:,} rows; "
+                        f"row {first.position + 1}: {first.message}",
+                        field=f"rows[{first.position}]",
+                        remedy="Correct the rows; those that were taken are not sent twice when the run is resumed.",
+                        taken=part.rows,
+                    )
+                result = writer.finish([part], allow_empty=False, marker=str(context.run.id))
         context.stats.rows_written = result.rows
-        counters = ("rows", "inserted", "updated", "unchanged")
+        output = {name: getattr(result, name) for name in COUNTERS}
+        reference = str(result.facts.get("reference") or (f"load {result.load_id}" if result.load_id else ""))
         return StepOutcome(
-            output={name: getattr(result, name) for name in counters}, detail=f"{result.rows:,} rows written"
+            output=output,
+            detail=f"{result.rows:,} rows written",
+            commit=lambda: confirm_effect(effect.pk, output, reference),
         )
+
+    def wake(self, step: ParkedStep) -> StepOutcome | None:
+        """What a person said of rows that may have been written."""
+
+        def output(rows: int) -> dict[str, int]:
+            return {"rows": rows, "inserted": rows, "updated": 0, "unchanged": 0}
+
+        return wake_decided(step, lambda effect: output(effect.summary["rows"]))
+
+
+def _business_key(rows: Any, keys: Sequence[str]) -> str:
+    """Values of the key columns, as the people of the target call its records."""
+    if not keys or not isinstance(rows, list):
+        return ""
+    known = [row for row in rows if isinstance(row, Mapping)]
+    shown = ["/".join(f"{key}={row.get(key)}" for key in keys) for row in known[:KEYS_SHOWN]]
+    more = len(known) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
 
 
 @contextmanager
