@@ -131,6 +131,15 @@ class EffectOutcome(models.TextChoices):
     UNKNOWN = "unknown", "Nobody knows whether it happened"
 
 
+class EffectVerdict(models.TextChoices):
+    """What becomes of a known effect when its step is done again."""
+
+    REPEATED = "repeated", "It happens once more, under a new key"
+    DEDUPLICATED = "deduplicated", "It does not happen twice"
+    ASKED = "asked", "Somebody is asked whether it has happened"
+    AT_RUN_TIME = "at_run_time", "Not known before the run"
+
+
 class EffectDecision(models.TextChoices):
     """What a person says of an effect that nobody knows about."""
 

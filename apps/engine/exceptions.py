@@ -81,6 +81,19 @@ class RunNotControllable(Conflict):
     default_remedy = "Reload the run to see its present state."
 
 
+class RestartNotPossible(Conflict):
+    """The run cannot be restarted from there."""
+
+    code = "engine.run.restart_not_possible"
+
+
+class PreviewOutdated(Conflict):
+    """What the restart would do is not what the preview showed."""
+
+    code = "engine.run.preview_outdated"
+    default_remedy = "Look at the preview again, then restart with its new hash."
+
+
 class EffectNotFound(NotFound):
     """The run has no such effect."""
 

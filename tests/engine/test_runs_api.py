@@ -60,7 +60,7 @@ def test_run_has_the_agreed_shape(acme: Tenant, acme_run: Run, api_for: Api) -> 
     assert body["progress"]["share"] == 1.0
     assert [stage["path"] for stage in body["stages"]] == ["a", "b"]
     assert {"path", "name", "kind", "status", "attempt", "started_at", "ended_at", "rows", "bytes", "rows_per_s",
-            "detail", "id"} == set(body["stages"][0])  # fmt: skip
+            "detail", "id", "inherited"} == set(body["stages"][0])  # fmt: skip
     assert body["duration_ms"] >= 0
     assert body["error"] is None
     assert body["reconciliation"] is None

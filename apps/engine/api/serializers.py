@@ -59,6 +59,7 @@ class StageSerializer(serializers.Serializer[Any]):
     bytes = serializers.IntegerField()
     rows_per_s = serializers.FloatField()
     detail = serializers.CharField(allow_blank=True)
+    inherited = serializers.BooleanField(help_text="Kept from the run that was restarted; not executed here.")
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -132,6 +133,7 @@ class RunListSerializer(serializers.ModelSerializer[Run]):
             "error",
             "requested_by",
             "retry_of",
+            "restarted_from",
             "resumed",
             "queue_reason",
             "created_at",
@@ -206,6 +208,7 @@ class RunSerializer(RunListSerializer):
             "since",
             "result",
             "parent",
+            "restarted_path",
         ]
         read_only_fields = fields
 
@@ -359,4 +362,5 @@ def stage_to_json(step: StepResult) -> dict[str, Any]:
         "bytes": stats.bytes,
         "rows_per_s": round(rows / seconds, 1) if seconds > 0 and rows else 0.0,
         "detail": step.detail,
+        "inherited": step.inherited,
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.engine.api import effects, task_views, triggers, views
+from apps.engine.api import effects, restarts, task_views, triggers, views
 
 urlpatterns = [
     path("runs", views.RunListView.as_view(), name="run-list"),
@@ -16,6 +16,8 @@ urlpatterns = [
         effects.EffectDecisionView.as_view(),
         name="run-effect-decide",
     ),
+    path("runs/<uuid:run_id>/restart", restarts.RestartView.as_view(), name="run-restart"),
+    path("runs/<uuid:run_id>/restart/preview", restarts.RestartPreviewView.as_view(), name="run-restart-preview"),
     path("runs/<uuid:run_id>/cancel", views.RunActionView.as_view(action="cancel"), name="run-cancel"),
     path("runs/<uuid:run_id>/resume", views.RunActionView.as_view(action="resume"), name="run-resume"),
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),

@@ -16,6 +16,7 @@ from apps.engine.services.advancing import advance_locked, lock_run
 from apps.engine.services.executing import next_attempt
 from apps.engine.services.journal import hint_run, write_lines
 from apps.engine.services.processes.walking import UNDO
+from apps.engine.services.restart_plans import ensure_chain_idle
 from apps.engine.services.runs import audit_run, ensure_not_paused, explain_conflict, launch_run
 from apps.engine.services.undoing import reopen_undoing
 from apps.integrations.selectors import get_flow
@@ -52,7 +53,7 @@ def resume_run(run_id: UUID, *, actor: Actor) -> Run:
     Raises:
         PermissionDenied, RunNotFound: as named.
         RunNotControllable: the run is active or has succeeded.
-        RunAlreadyActive: another run of the flow is active in the environment.
+        RunAlreadyActive: another run of the flow is active in the environment, or a restart of this one.
     """
     check_permission(actor, "run:control")
     run = Run()
@@ -71,6 +72,7 @@ def resume_run(run_id: UUID, *, actor: Actor) -> Run:
                 )
             if run.status not in RESUMABLE:
                 raise RunNotControllable(f"Only a failed or cancelled run can be resumed; this one is {run.status}.")
+            ensure_chain_idle(run)
             released = run.cleaned_at is not None
             again = set((run.error or {}).get("failed", ()))
             for step in StepResult.objects.filter(run=run, latest=True):

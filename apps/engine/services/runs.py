@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from apps.engine.exceptions import (
     RunAlreadyActive,
     TenantBusy,
 )
-from apps.engine.models import Run
+from apps.engine.models import Run, StepResult
 from apps.engine.services.advancing import advance_locked, lock_run
 from apps.engine.services.definitions import parse_definition
 from apps.engine.services.journal import hint_run
@@ -130,8 +130,21 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
     return launch_run(run, actor=actor)
 
 
-def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
+def launch_run(
+    run: Run,
+    *,
+    actor: Actor,
+    summary: str = "",
+    facts: Mapping[str, Any] | None = None,
+    inherited: Sequence[StepResult] = (),
+) -> Run:
     """Save a new run, its audit entry and its first steps in one transaction, and ring for it.
+
+    Args:
+        run: not saved yet.
+        actor: who asks; the caller has checked what they may.
+        summary, facts: for the audit entry.
+        inherited: rows of steps that it begins with.
 
     Raises:
         RunAlreadyActive, TenantBusy: see `start_run`.
@@ -143,13 +156,19 @@ def launch_run(run: Run, *, actor: Actor, summary: str = "") -> Run:
             if Run.objects.filter(status=RunStatus.QUEUED).count() >= engine_limits().tenant_queue:
                 raise TenantBusy()
             run.save(force_insert=True)
+            StepResult.objects.bulk_create(inherited)
             record_audit(
                 actor=actor,
                 action="run.started",
                 target_type="run",
                 target_id=run.pk,
                 summary=summary or _summary(run),
-                facts={"flow_id": str(run.flow_id), "version": run.version_number, "trigger": run.trigger},
+                facts={
+                    "flow_id": str(run.flow_id),
+                    "version": run.version_number,
+                    "trigger": run.trigger,
+                    **(facts or {}),
+                },
             )
             run = lock_run(run.pk)
             advance_locked(run)

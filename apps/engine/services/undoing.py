@@ -35,7 +35,8 @@ def begin_undoing(visit: Visit, cause: RunStatus, error: dict[str, Any]) -> bool
     program = programs.get(run.kind)
     if run.compensation is not None or not program.steers:
         return False
-    done = [step for step in visit.steps if step.status == StepStatus.SUCCEEDED]
+    # What a restart kept belongs to the run that did it, and is undone there or not at all.
+    done = [step for step in visit.steps if step.status == StepStatus.SUCCEEDED and not step.inherited]
     done.sort(key=lambda step: (step.ended_at or visit.now, step.position), reverse=True)
     steps = program.find_undoing(visit.facts, [step.path for step in done])
     if not steps:

@@ -133,7 +133,7 @@ def _starters(run_id: UUID) -> set[UUID]:
             continue
         seen.add(current)
         kind, who, *others = Run.objects.values_list(
-            "requested_by_kind", "requested_by_id", "parent_id", "retry_of_id"
+            "requested_by_kind", "requested_by_id", "parent_id", "retry_of_id", "restarted_from_id"
         ).get(pk=current)
         waiting += [one for one in others if one is not None]
         if kind == "user" and who is not None:
