@@ -52,7 +52,8 @@ class HandlerCall:
         arguments: the values of the step's expressions.
         error: {code, message, step} of the step that failed, in its error route; else None.
         attempt: 1 for the first one.
-        idempotency_key: the same for every call for this step of this run; hand it to systems that honour one.
+        idempotency_key: the same for every call for this step with the same data, in a run and in its restarts; hand it
+            to systems that honour one.
         remaining_s: seconds until the step's time is over.
         tick: call it now and then; raises when the run is cancelled, the time is over or the step belongs to another
             worker.

@@ -20,6 +20,9 @@ from apps.engine.exceptions import ProcessEnded, ProcessUnfinished
 from apps.engine.models import Run, StepResult
 from apps.engine.receivers import FireTriggers
 from apps.engine.services.orchestrator import HandlerStep, ProcessOrchestrator
+from apps.engine.services.restart_plans import RestartRequest
+from apps.engine.services.restart_previews import preview_restart
+from apps.engine.services.restarting import restart_run
 from apps.events.models import Event
 from apps.events.services.event_contracts import create_contract, publish_custom_event
 from apps.integrations.exceptions import DefinitionInvalid, FlowNotFound
@@ -227,6 +230,24 @@ def test_steps_of_other_kinds_stand_beside_handlers(as_acme: Tenant) -> None:
     run = work(Run.objects.get(pk=orchestrator.start({"id": "r1", **PARAMETERS})))
     assert run.status == RunStatus.WAITING
     assert statuses(run) == {"start": "succeeded", "collected": "parked"}
+
+
+def test_a_restart_calls_handlers_again_under_their_old_keys(as_acme: Tenant) -> None:
+    """Beside `process-data` nothing depends on `other`, so a restart from `process-data` keeps it."""
+    orchestrator = ProcessOrchestrator("report once more", actor=SYSTEM)
+    orchestrator.define_process([*REPORT[:2], HandlerStep("other", flaky, retry=StepRetry(base_s=0, jitter=0))])
+    old = work(Run.objects.get(pk=orchestrator.start(PARAMETERS)))
+    old = old if old.status == RunStatus.SUCCEEDED else work(old)
+    for path, kept, calls in (("process-data", 2, 3), ("fetch-data", 1, 4)):
+        request = RestartRequest(old.pk, path)
+        seen = preview_restart(request, actor=SYSTEM)
+        assert seen.kept == kept
+        new = work(restart_run(request, preview=seen.hash, actor=SYSTEM))
+        assert (new.status, new.result) == (RunStatus.SUCCEEDED, old.result)
+        assert len(CALLS) == calls
+    fetched = [call.idempotency_key for call in CALLS if call.step == "fetch-data"]
+    assert len(fetched) == 2
+    assert len(set(fetched)) == 1
 
 
 REQUESTED, READY = "com.acme.report.requested.v1", "com.acme.financial-data.ready.v1"

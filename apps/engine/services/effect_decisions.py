@@ -39,7 +39,7 @@ def decide_effect(run_id: UUID, effect_id: UUID, decision: str, *, note: str = "
     check_permission(actor, "run:control")
     with transaction.atomic():
         run = lock_run(run_id)
-        effect = Effect.objects.filter(run=run, pk=effect_id).first()
+        effect: Effect | None = Effect.objects.filter(run=run, pk=effect_id).first()
         if effect is None:
             raise EffectNotFound(value=str(effect_id))
         step = StepResult.objects.filter(pk=effect.step_id, latest=True, status=StepStatus.PARKED).first()

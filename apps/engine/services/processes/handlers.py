@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
-from apps.engine.contracts import StepContext, StepOutcome
+from apps.engine.contracts import StepContext, StepOutcome, canonical_hash
 from apps.engine.exceptions import HandlerOutputInvalid, StepTimeout
 from apps.engine.services.processes.scopes import Scope
 from apps.engine.services.processes.steps import ProcessStepType
@@ -27,15 +27,16 @@ class CallHandler(ProcessStepType):
     def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
         """Call it, within the step's time."""
         handler = process_handlers.get(step.config["handler"])
+        given, outputs = dict(context.run.parameters), scope.visible_outputs()
         call = HandlerCall(
             run_id=context.run.id,
             step=context.path,
-            input=dict(context.run.parameters),
-            outputs=scope.visible_outputs(),
+            input=given,
+            outputs=outputs,
             arguments=scope.evaluate(step.config["arguments"]),
             error=scope.handled_error(),
             attempt=context.attempt,
-            idempotency_key=uuid5(context.run.id, context.path),
+            idempotency_key=_key_of(context, [given, outputs]),
             remaining_s=context.remaining_s(),
             tick=context.tick,
             log=context.log,
@@ -44,6 +45,13 @@ class CallHandler(ProcessStepType):
         with _time_limit(context, step):
             returned = handler.function(call)
         return StepOutcome(output=_to_output(step, returned), detail=f"{handler.type} ended.")
+
+
+def _key_of(context: StepContext, seen: list[Any]) -> UUID:
+    """The same for the same data in a run and in all its restarts, unless one wants the effect once more."""
+    run = context.run
+    origin = run.id if context.path in run.again else run.first_id
+    return uuid5(origin, f"{context.path} {canonical_hash(seen)}")
 
 
 def _to_output(step: ProcessStep, returned: Mapping[str, Any] | None) -> dict[str, Any]:

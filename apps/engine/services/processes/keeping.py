@@ -1,8 +1,8 @@
 """Which steps of a run a restart keeps: what has ended before a path, in walking order. Pure.
 
 Everything that comes after the path or depends on it is done again: later steps and iterations, the ends of the steps
-around it, cases that were chosen after its own. Other branches of a parallel step neither depend on it nor come after
-it, so they are kept.
+around it, cases that were chosen after its own. Other branches of a parallel step, and graph steps that do not name it,
+neither depend on it nor come after it, so they are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from apps.engine.services.processes.scopes import SEGMENT
 from apps.engine.services.processes.walking import CHECK, DEFAULT_BRANCH, END, ERROR_BRANCH, OUTPUT_PATH, UNDO
-from apps.integrations.process_contracts import ProcessDefinition, ProcessStep
+from apps.integrations.process_contracts import ProcessDefinition, ProcessStep, ancestors_of, is_graph
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def is_kept(definition: ProcessDefinition, start: str, path: str) -> bool:
     goal, given = _split(start), _split(path)
     for level, (at, here) in enumerate(zip(goal, given, strict=False)):
         if here.id != at.id:
+            if is_graph(steps):
+                return at.id not in ancestors_of(next(one for one in steps if one.id == here.id), steps)
             order = [step.id for step in steps]
             return order.index(here.id) < order.index(at.id)
         step = next(one for one in steps if one.id == at.id)
