@@ -18,5 +18,7 @@ urlpatterns = [
     path("api/v2/", include("apps.portal.api.urls")),
     path("admin/", admin.site.urls),
     # Every page of the browser's router; an address that none of them claims is a 404 from the server.
-    re_path(r"^(?:overview|connections|flows|runs|quarantine|tasks|events|settings)(?:/.*)?$", shell, name="shell"),
+    re_path(
+        r"^(?:overview|connections|flows|runs|quarantine|tasks|events|triggers|settings)(?:/.*)?$", shell, name="shell"
+    ),
 ]

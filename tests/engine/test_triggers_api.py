@@ -11,9 +11,10 @@ import pytest
 
 from apps.engine.models import Trigger
 from apps.engine.services.triggers.firing import fire_due
+from apps.integrations.services.calendars import save_calendar
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import tenant_context
-from tests.engine.factories import make_flow
+from tests.engine.factories import SYSTEM, make_flow
 from tests.engine.trigger_factories import DEFINITION, deployed, make_overdue, schedule
 
 Api = Callable[..., Any]
@@ -79,6 +80,14 @@ def test_list_filters_and_pages(acme: Tenant, flow: Any, api_for: Api) -> None:
     assert api.get(f"{of_flow}&status=paused").json()["results"] == []
 
 
+def test_list_is_searched_by_name_of_trigger_or_flow(acme: Tenant, flow: Any, api_for: Api) -> None:
+    api = api_for(acme)
+    assert api.post(BASE, wanted(flow, name="Month end"), format="json").status_code == 201
+    assert api.post(BASE, wanted(flow, name="other"), format="json").status_code == 201
+    assert [row["name"] for row in api.get(f"{BASE}?search=month e").json()["results"]] == ["Month end"]
+    assert len(api.get(f"{BASE}?search={flow.name.upper()}&flow={flow.pk}").json()["results"]) == 2
+
+
 def test_firings_are_shown(acme: Tenant, api_for: Api) -> None:
     with tenant_context(acme):
         trigger = schedule(catch_up="once")
@@ -90,6 +99,8 @@ def test_firings_are_shown(acme: Tenant, api_for: Api) -> None:
     assert started["run"]
     assert started["due_at"]
     skipped = next(row for row in body if row["status"] == "skipped")
+    only = api_for(acme).get(f"{BASE}/{trigger.pk}/firings?status=skipped").json()["results"]
+    assert {row["status"] for row in only} == {"skipped"}
     assert (skipped["missed"] > 0, skipped["error"]["code"]) == (True, "engine.trigger.missed")
 
 
@@ -102,6 +113,32 @@ def test_a_schedule_is_previewed_over_a_change_of_clocks(acme: Tenant, api_for: 
     wrong = api.post(f"{BASE}/preview", {"cron": "61 * * * *", "zone": "Mars/Olympus"}, format="json")
     assert (wrong.status_code, wrong.json()["code"]) == (422, "engine.trigger.invalid")
     assert {problem["path"] for problem in wrong.json()["problems"]} == {"cron", "zone"}
+
+
+def test_a_trigger_is_checked_before_it_is_saved(acme: Tenant, flow: Any, api_for: Api) -> None:
+    api = api_for(acme, roles=("operator",))
+    given = {"kind": "schedule", "name": "n", "cron": "0 6 * * 1-5", "zone": "Europe/Zurich", "count": 3}
+    found = api.post(f"{BASE}/check", given, format="json").json()
+    assert (found["problems"], len(found["moments"])) == ([], 3)
+    assert "06:00" in found["description"]
+    wrong = {**given, "cron": "61 * * * *", "mapping": {"x": "nothing_there"}}
+    found = api.post(f"{BASE}/check", wrong, format="json").json()
+    assert {problem["path"] for problem in found["problems"]} == {"cron", "mapping.x"}
+    assert (found["moments"], found["description"]) == ([], "")
+    event = {"kind": "event", "name": "e", "types": ["run.*"], "filter": "data->>'a'"}
+    assert [one["path"] for one in api.post(f"{BASE}/check", event, format="json").json()["problems"]] == ["filter"]
+    with tenant_context(acme):
+        assert not Trigger.objects.filter(flow=flow).exists()
+    assert api_for(acme, roles=("viewer",)).post(f"{BASE}/check", given, format="json").status_code == 403
+
+
+def test_a_check_knows_only_the_own_tenants_calendars(acme: Tenant, globex: Tenant, api_for: Api) -> None:
+    with tenant_context(acme):
+        save_calendar("checked-here", name="Here", zone="UTC", rest_days=[], holidays=[], actor=SYSTEM)
+    given = {"kind": "schedule", "name": "n", "cron": "0 6 * * *", "zone": "UTC", "calendar": "checked-here"}
+    assert api_for(acme).post(f"{BASE}/check", given, format="json").json()["problems"] == []
+    found = api_for(globex).post(f"{BASE}/check", given, format="json").json()["problems"]
+    assert [problem["path"] for problem in found] == ["calendar"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import django_filters
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
@@ -18,8 +19,9 @@ from apps.engine.api.serializers import ErrorSerializer, FlowRefSerializer
 from apps.engine.choices import CatchUp, FiringStatus, TriggerKind, TriggerStatus
 from apps.engine.models import Firing, Trigger
 from apps.engine.selectors import get_trigger, list_firings, list_triggers
-from apps.engine.services.triggers.cron import PREVIEW_MOST, Schedule, explain_cron, preview_schedule
+from apps.engine.services.triggers.cron import PREVIEW_MOST, Schedule, check_schedule, explain_cron, preview_schedule
 from apps.engine.services.triggers.editing import (
+    check_trigger,
     create_trigger,
     database_now,
     delete_trigger,
@@ -150,6 +152,33 @@ class NextInput(serializers.Serializer[Any]):
     count = serializers.IntegerField(min_value=1, max_value=PREVIEW_MOST, required=False, default=10)
 
 
+class TriggerCheckInput(TriggerChange):
+    """A trigger to try: its kind and settings as they would be saved."""
+
+    kind = serializers.ChoiceField(choices=TriggerKind.choices)
+    count = serializers.IntegerField(min_value=0, max_value=PREVIEW_MOST, required=False, default=5)
+
+
+class TriggerProblemSerializer(serializers.Serializer[Any]):
+    """One finding about one setting."""
+
+    path = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+    severity = serializers.CharField()
+    start = serializers.IntegerField(required=False)
+    end = serializers.IntegerField(required=False)
+    hint = serializers.CharField(required=False)
+
+
+class TriggerCheckSerializer(serializers.Serializer[Any]):
+    """What would be refused, and when a schedule without a problem fires next, in UTC."""
+
+    problems = TriggerProblemSerializer(many=True)
+    description = serializers.CharField(allow_blank=True)
+    moments = serializers.ListField(child=serializers.DateTimeField())
+
+
 class MomentsSerializer(serializers.Serializer[Any]):
     """The next moments, in UTC, and the schedule as a sentence."""
 
@@ -188,9 +217,10 @@ class FiringSerializer(serializers.ModelSerializer[Firing]):
 
 
 class TriggerFilter(django_filters.FilterSet):
-    """`?flow=&environment=&kind=&status=`."""
+    """`?flow=&environment=&kind=&status=&search=`."""
 
     flow = django_filters.UUIDFilter(field_name="flow_id")
+    search = django_filters.CharFilter(method="filter_search", help_text="Part of the trigger's or the flow's name.")
     environment = django_filters.CharFilter(field_name="environment__slug")
     kind = django_filters.ChoiceFilter(choices=TriggerKind.choices)
     status = django_filters.ChoiceFilter(choices=TriggerStatus.choices)
@@ -198,6 +228,20 @@ class TriggerFilter(django_filters.FilterSet):
     class Meta:
         model = Trigger
         fields = ["flow", "environment", "kind", "status"]
+
+    def filter_search(self, rows: QuerySet[Trigger], _name: str, value: str) -> QuerySet[Trigger]:
+        """Part of either name."""
+        return rows.filter(Q(name__icontains=value) | Q(flow__name__icontains=value))
+
+
+class FiringFilter(django_filters.FilterSet):
+    """`?status=`."""
+
+    status = django_filters.ChoiceFilter(choices=FiringStatus.choices)
+
+    class Meta:
+        model = Firing
+        fields = ["status"]
 
 
 def trigger_response(trigger_id: UUID, code: int = status.HTTP_200_OK) -> Response:
@@ -313,13 +357,32 @@ class SchedulePreviewView(APIView):
         return Response(MomentsSerializer({"description": explain_cron(wanted["cron"]), "moments": moments}).data)
 
 
+class TriggerCheckView(APIView):
+    """Trying a trigger before it is saved."""
+
+    permission_classes = [Rights]
+
+    @extend_schema(operation_id="trigger_check", request=TriggerCheckInput, responses=TriggerCheckSerializer)
+    def post(self, request: Request) -> Response:
+        """Everything that is wrong with it, by field, and the next moments of a schedule; nothing is saved."""
+        wanted = read_input(TriggerCheckInput, request.data)
+        kind, count = wanted.pop("kind"), wanted.pop("count")
+        problems = check_trigger(kind, wanted, actor=actor_of(request))
+        found: dict[str, Any] = {"problems": [problem.to_json() for problem in problems]}
+        schedule = Schedule(wanted.get("cron", ""), wanted.get("zone", ""), wanted.get("calendar", ""))
+        usable = kind == TriggerKind.SCHEDULE and not check_schedule(schedule)
+        found["description"] = explain_cron(schedule.cron) if usable else ""
+        found["moments"] = preview_schedule(schedule, database_now(), count) if usable else []
+        return Response(TriggerCheckSerializer(found).data)
+
+
 class FiringListView(generics.ListAPIView[Firing]):
     """What a trigger has done."""
 
     permission_classes = [Rights]
     serializer_class = FiringSerializer
+    filterset_class = FiringFilter
     queryset = Firing.objects.none()
-    filter_backends: list[Any] = []
 
     def get_queryset(self) -> Any:
         """Firings of the trigger in the address; 404 when there is no such trigger."""

@@ -25,6 +25,7 @@ urlpatterns = [
     path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
     path("triggers", triggers.TriggerListView.as_view(), name="trigger-list"),
     path("triggers/preview", triggers.SchedulePreviewView.as_view(), name="schedule-preview"),
+    path("triggers/check", triggers.TriggerCheckView.as_view(), name="trigger-check"),
     path("triggers/<uuid:trigger_id>", triggers.TriggerView.as_view(), name="trigger-detail"),
     path("triggers/<uuid:trigger_id>/pause", triggers.TriggerPauseView.as_view(), name="trigger-pause"),
     path("triggers/<uuid:trigger_id>/resume", triggers.TriggerResumeView.as_view(), name="trigger-resume"),

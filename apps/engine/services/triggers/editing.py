@@ -136,6 +136,25 @@ def delete_trigger(trigger_id: UUID, *, actor: Actor) -> None:
     row.delete()
 
 
+def check_trigger(kind: str, settings: Mapping[str, Any], *, actor: Actor) -> list[Problem]:
+    """Everything that would be refused of a trigger of this kind, without making it.
+
+    Args:
+        kind: as in `create_trigger`.
+        settings: as in `create_trigger`; what is left out has its default.
+        actor: needs `flow:deploy`.
+
+    Raises:
+        PermissionDenied: the actor may not keep triggers.
+    """
+    check_permission(actor, EDIT)
+    try:
+        _apply(Trigger(kind=kind), settings)
+    except TriggerInvalid as error:
+        return list(error.problems)
+    return []
+
+
 def schedule_of(row: Trigger) -> Schedule:
     """When a trigger of kind `schedule` fires."""
     return Schedule(row.cron, row.zone, row.calendar)

@@ -119,7 +119,8 @@ def _fire_schedule(trigger_id: UUID) -> int:
     left = [moment for moment in newest if moment not in chosen]
     if count > len(chosen):
         missed = count - len(chosen)
-        reason = FiringMissed(f"{missed} moments passed while nothing could fire.")
+        moments = "One moment" if missed == 1 else f"{missed} moments"
+        reason = FiringMissed(f"{moments} passed while nothing could fire.")
         firing, _ = Firing.objects.get_or_create(
             trigger=trigger, due_at=left[-1] if left else first, event_id=None, defaults={"missed": missed}
         )

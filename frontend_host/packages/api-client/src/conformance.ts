@@ -38,6 +38,9 @@ export const conforms: {
   runKind: Same<Documented["RunKindEnum"], T.Run["kind"]>;
   stepStatus: Same<Documented["StepStatusEnum"], T.StepStatus>;
   stage: Fits<Documented["Stage"], T.Stage>;
+  trigger: Fits<Documented["Trigger"], T.Trigger>;
+  firing: Fits<Documented["Firing"], T.Firing>;
+  triggerCheck: Fits<Documented["TriggerCheck"], T.TriggerCheck>;
   control: Fits<Documented["Control"], T.Control>;
   preview: Fits<Documented["Preview"], T.Preview>;
   version: Fits<Documented["VersionSummary"], T.FlowVersion>;
@@ -61,6 +64,9 @@ export const conforms: {
   runKind: true,
   stepStatus: true,
   stage: true,
+  trigger: true,
+  firing: true,
+  triggerCheck: true,
   control: true,
   preview: true,
   version: true,

@@ -1840,6 +1840,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/triggers/check": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Everything that is wrong with it, by field, and the next moments of a schedule; nothing is saved. */
+        readonly post: operations["trigger_check"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/triggers/preview": {
         readonly parameters: {
             readonly query?: never;
@@ -4480,6 +4497,34 @@ export interface components {
                 readonly [key: string]: string;
             };
         };
+        /** @description What would be refused, and when a schedule without a problem fires next, in UTC. */
+        readonly TriggerCheck: {
+            readonly problems: readonly components["schemas"]["TriggerProblem"][];
+            readonly description: string;
+            readonly moments: readonly string[];
+        };
+        /** @description A trigger to try: its kind and settings as they would be saved. */
+        readonly TriggerCheckInputRequest: {
+            readonly name?: string;
+            /** @description Minute, hour, day, month, day of the week. */
+            readonly cron?: string;
+            /** @description IANA name, such as Europe/Zurich. */
+            readonly zone?: string;
+            readonly calendar?: string;
+            readonly catch_up?: components["schemas"]["CatchUpEnum"];
+            readonly catch_up_limit?: number;
+            readonly types?: readonly string[];
+            readonly filter?: string;
+            readonly parameters?: {
+                readonly [key: string]: unknown;
+            };
+            readonly mapping?: {
+                readonly [key: string]: string;
+            };
+            readonly kind: components["schemas"]["TriggerKindEnum"];
+            /** @default 5 */
+            readonly count: number;
+        };
         /** @description A new trigger. A schedule needs `cron` and `zone`, an event trigger `types`. */
         readonly TriggerInputRequest: {
             readonly name: string;
@@ -4513,6 +4558,16 @@ export interface components {
         readonly TriggerPauseInputRequest: {
             /** @default  */
             readonly reason: string;
+        };
+        /** @description One finding about one setting. */
+        readonly TriggerProblem: {
+            readonly path: string;
+            readonly code: string;
+            readonly message: string;
+            readonly severity: string;
+            readonly start?: number;
+            readonly end?: number;
+            readonly hint?: string;
         };
         /**
          * @description * `active` - Active
@@ -8837,6 +8892,8 @@ export interface operations {
                 readonly kind?: "event" | "schedule";
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
+                /** @description Part of the trigger's or the flow's name. */
+                readonly search?: string;
                 /**
                  * @description * `active` - Active
                  *     * `paused` - Paused
@@ -9000,6 +9057,13 @@ export interface operations {
                 readonly cursor?: string;
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
+                /**
+                 * @description * `pending` - Waiting until the flow can start
+                 *     * `started` - Started a run
+                 *     * `skipped` - Left out
+                 *     * `failed` - Failed
+                 */
+                readonly status?: "failed" | "pending" | "skipped" | "started";
             };
             readonly header?: never;
             readonly path: {
@@ -9111,6 +9175,38 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Trigger"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly trigger_check: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["TriggerCheckInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["TriggerCheck"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

@@ -106,6 +106,22 @@ export function createResources(http: Http) {
       answer: (id: string, answer: unknown) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/answer`, { answer }),
       delegate: (id: string, to: string) => http.post<T.HumanTaskDetail>(`/tasks/${enc(id)}/delegate`, { to }),
     },
+    triggers: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Trigger>>("/triggers", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Trigger>(`/triggers/${enc(id)}`, {}, call),
+      create: (body: T.TriggerInput) => http.post<T.Trigger>("/triggers", body),
+      update: (id: string, body: T.TriggerSettings) => http.patch<T.Trigger>(`/triggers/${enc(id)}`, body),
+      remove: (id: string) => http.delete(`/triggers/${enc(id)}`),
+      pause: (id: string, reason: string) => http.post<T.Trigger>(`/triggers/${enc(id)}/pause`, { reason }),
+      resume: (id: string) => http.post<T.Trigger>(`/triggers/${enc(id)}/resume`),
+      check: (body: T.TriggerSettings & { kind: T.TriggerKind }, call?: CallOptions) =>
+        http.post<T.TriggerCheck>("/triggers/check", body, call),
+      next: (id: string, count: number, call?: CallOptions) =>
+        http.get<{ description: string; moments: string[] }>(`/triggers/${enc(id)}/next`, { count }, call),
+      firings: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.Firing>>(`/triggers/${enc(id)}/firings`, query, call),
+    },
+    calendars: (call?: CallOptions) => http.get<Page<T.Calendar>>("/calendars", { limit: 200 }, call),
     quarantine: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.QuarantinedRow>>("/quarantine", query, call),
       get: (id: string, call?: CallOptions) => http.get<T.QuarantinedRow>(`/quarantine/${enc(id)}`, {}, call),

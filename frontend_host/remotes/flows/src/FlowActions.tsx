@@ -125,25 +125,24 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
           Run
         </Button>
       )}
-      {(editable || mayDeploy) && (
-        <Menu
-          label="More"
-          items={[
-            ...(editable ? [{ label: "Rename", icon: "edit" as const, run: () => setRenaming(true) }] : []),
-            { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${flow.id}`) },
-            ...(mayDeploy
-              ? [
-                  paused
-                    ? { label: "Resume", icon: "run" as const, run: resume }
-                    : { label: "Pause", icon: "stop" as const, run: pause },
-                ]
-              : []),
-            ...(editable
-              ? ["line" as const, { label: "Archive", icon: "trash" as const, danger: true, run: archive }]
-              : []),
-          ]}
-        />
-      )}
+      <Menu
+        label="More"
+        items={[
+          ...(editable ? [{ label: "Rename", icon: "edit" as const, run: () => setRenaming(true) }] : []),
+          { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${flow.id}`) },
+          { label: "Triggers of this flow", icon: "clock", run: () => navigate(`/triggers?flow=${flow.id}`) },
+          ...(mayDeploy
+            ? [
+                paused
+                  ? { label: "Resume", icon: "run" as const, run: resume }
+                  : { label: "Pause", icon: "stop" as const, run: pause },
+              ]
+            : []),
+          ...(editable
+            ? ["line" as const, { label: "Archive", icon: "trash" as const, danger: true, run: archive }]
+            : []),
+        ]}
+      />
       {renaming && <Rename flow={flow} setFlow={setFlow} onDone={() => setRenaming(false)} />}
     </>
   );

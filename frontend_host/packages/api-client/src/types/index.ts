@@ -6,3 +6,4 @@ export * from "./flows";
 export * from "./json";
 export * from "./runs";
 export * from "./tasks";
+export * from "./triggers";

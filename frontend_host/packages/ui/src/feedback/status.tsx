@@ -53,6 +53,7 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   dead: ["bad", "Dead letter"],
   answered: ["ok", "Answered"],
   expired: ["bad", "Expired"],
+  started: ["ok", "Started"],
 };
 
 /** The status of a run, stage, connection, row, reconciliation, subscription, delivery or task; never by colour alone. */
