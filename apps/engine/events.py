@@ -11,6 +11,7 @@ RUN_STARTED = "run.started.v1"
 RUN_COMPLETED = "run.completed.v1"
 RUN_FAILED = "run.failed.v1"
 RUN_CANCELLED = "run.cancelled.v1"
+RUN_SLA_MISSED = "run.sla_missed.v1"
 PROCESS_MESSAGE = "process.message.v1"
 TASK_CREATED = "task.created.v1"
 TASK_ANSWERED = "task.answered.v1"
@@ -36,6 +37,22 @@ class RunChanged:
     rows_quarantined: int
     error_code: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSlaMissed:
+    """A run was not finished when it had to be; `started_at` is None while it waits in the queue."""
+
+    run_id: UUID
+    flow_id: UUID
+    flow_name: str
+    version: int | None
+    environment_id: UUID
+    kind: str
+    status: str
+    due_at: datetime
+    requested_at: datetime
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ class TriggerStateConflict(Conflict):
     default_remedy = "Reload the trigger to see its present state."
 
 
+class SlaInvalid(ValidationFailed):
+    """Runs cannot be measured by this."""
+
+    code = "engine.sla.invalid"
+
+
 class FiringMissed(TerminalError):
     """The moment passed while nothing could fire."""
 

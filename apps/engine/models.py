@@ -46,6 +46,8 @@ MOVING_FIELDS = [
     "resumed",
     "result",
     "compensation",
+    "sla_due_at",
+    "sla_missed_at",
     "cleaned_at",
     "updated_at",
 ]
@@ -133,6 +135,8 @@ class Run(TenantModel):
     cleaned_at = models.DateTimeField(null=True, blank=True, help_text="When what it held outside was released.")
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    sla_due_at = models.DateTimeField(null=True, blank=True, help_text="When it must be finished.")
+    sla_missed_at = models.DateTimeField(null=True, blank=True, help_text="When it was seen to be late.")
 
     class Meta:
         constraints = [
@@ -150,6 +154,12 @@ class Run(TenantModel):
             models.Index(
                 fields=["wake_at"], condition=models.Q(status__in=list(ACTIVE_RUN_STATUSES)), name="engine_run_wake"
             ),
+            models.Index(
+                fields=["sla_due_at"],
+                condition=models.Q(status__in=list(ACTIVE_RUN_STATUSES), sla_missed_at__isnull=True),
+                name="engine_run_sla",
+            ),
+            models.Index(fields=["-id"], condition=models.Q(sla_missed_at__isnull=False), name="engine_run_sla_missed"),
             models.Index(
                 fields=["parent_step"], condition=models.Q(parent_step__isnull=False), name="engine_run_parent_step"
             ),
@@ -377,6 +387,28 @@ class TaskAnswer(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.task_id} {self.person_name}"
+
+
+class Sla(TenantModel):
+    """When runs of a flow must be finished in an environment: within a duration, by a local time, or both."""
+
+    flow = models.ForeignKey("integrations.Flow", on_delete=models.CASCADE, related_name="+")
+    environment = models.ForeignKey("integrations.Environment", on_delete=models.CASCADE, related_name="+")
+    within_s = models.PositiveIntegerField(null=True, blank=True)
+    by = models.TimeField(null=True, blank=True, help_text="By the clock of the zone.")
+    zone = models.CharField(max_length=64, blank=True, default="")
+    days = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True, help_text="1 = Monday.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "environment"], name="engine_sla_once"),
+            models.CheckConstraint(
+                condition=models.Q(within_s__isnull=False) | models.Q(by__isnull=False), name="engine_sla_not_empty"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow_id} {self.environment_id}"
 
 
 class Trigger(TenantModel):

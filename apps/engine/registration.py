@@ -68,6 +68,7 @@ for _type, _sentence in (
     (events.TASK_EXPIRED, "A task was not completed before its deadline."),
 ):
     event_types.register(EventType(_type, events.TaskChanged, _sentence))
+event_types.register(EventType(events.RUN_SLA_MISSED, events.RunSlaMissed, "A run was not finished when it had to be."))
 live_kinds.register(LiveKind("run", "run:view"))
 live_kinds.register(LiveKind("task", "task:view"))
 live_kinds.register(LiveKind("trigger", "flow:view"))

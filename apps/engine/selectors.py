@@ -12,7 +12,7 @@ from apps.access.selectors import list_members
 from apps.engine.choices import RunStatus, StepStatus, TaskStatus
 from apps.engine.contracts import RunSummary
 from apps.engine.exceptions import RunNotFound, TaskNotFound, TriggerNotFound
-from apps.engine.models import Effect, Firing, HumanTask, LoadState, Run, RunLog, StepResult, TaskAnswer, Trigger
+from apps.engine.models import Effect, Firing, HumanTask, LoadState, Run, RunLog, Sla, StepResult, TaskAnswer, Trigger
 from apps.integrations.selectors import list_environments
 
 HEAVY_FIELDS = ("definition", "parameters")
@@ -141,6 +141,11 @@ def tasks_of(tasks: QuerySet[HumanTask], person_id: UUID) -> QuerySet[HumanTask]
     theirs = theirs.filter(Q(claimed_by__isnull=True) | Q(claimed_by_id=person_id), status=TaskStatus.OPEN)
     answered = TaskAnswer.objects.filter(task=OuterRef("pk"), person_id=person_id)
     return theirs.exclude(away__contains=[person_id]).exclude(barred__contains=[person_id]).exclude(Exists(answered))
+
+
+def list_slas(flow_id: UUID) -> QuerySet[Sla]:
+    """When runs of a flow must be finished, by environment."""
+    return Sla.objects.filter(flow_id=flow_id).select_related("environment")
 
 
 def list_triggers() -> QuerySet[Trigger]:

@@ -1,16 +1,22 @@
-"""Triggers in the browser: a schedule is made with its next firings in sight, changed, paused, resumed and deleted."""
+"""Triggers and deadlines in the browser: made, tried, paused, resumed, deleted; what came of them appears live."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from playwright.sync_api import Page, expect
 
+from apps.engine.models import Run
+from apps.engine.services.runs import StartRequest, start_run
 from apps.engine.services.triggers.firing import fire_due
 from apps.tenancy.services.context import tenant_context
 from tests.browser import ConsoleWatch, find_violations, horizontal_overflow
+from tests.engine.factories import SYSTEM
+from tests.engine.process_factories import process, step
 from tests.engine.trigger_factories import deployed, make_overdue, schedule
 from tests.journeys.conftest import Stack
 
@@ -125,3 +131,46 @@ def test_another_tenants_trigger_is_not_found(
     console.expect("404 .*/api/v2/triggers/")
     page = visit(committed_globex, f"/triggers/{trigger.pk}")
     expect(page.get_by_text("Not found")).to_be_visible()
+
+
+def test_a_deadline_is_set_and_a_late_run_says_so(
+    stack: Stack,
+    committed_acme: Any,
+    visit: Callable[..., Page],
+    unique: Callable[[str], str],
+    console: ConsoleWatch,
+) -> None:
+    with tenant_context(committed_acme):
+        flow = deployed(process(step("pay", "wait", config={"event": "never"})), name=unique("Close"))
+    page = visit(committed_acme, f"/flows/{flow.pk}", roles=("operator",))
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Deadline of runs").click()
+    dialog = page.get_by_role("dialog", name="Deadline of runs")
+    expect(dialog.get_by_label("Environment")).to_have_value("dev")
+    dialog.get_by_label("Finished within").fill("1")
+    dialog.get_by_label("Unit").select_option(label="hours")
+    dialog.get_by_label("Finished by").fill("06:00")
+    dialog.get_by_label("Time zone").fill("Nowhere/Land")
+    console.expect("422 .*/slas/dev")
+    dialog.get_by_role("button", name="Store").click()
+    expect(dialog.get_by_role("alert").first).to_contain_text("no time zone")
+    assert find_violations(page) == []
+    dialog.get_by_label("Time zone").fill("Europe/Zurich")
+    dialog.get_by_role("button", name="Sun").click()
+    dialog.get_by_role("button", name="Store").click()
+    expect(dialog).to_be_hidden()
+    with tenant_context(committed_acme):
+        run = start_run(StartRequest(flow.pk, "dev"), actor=SYSTEM)
+        assert Run.objects.get(pk=run.pk).sla_due_at is not None
+    page.goto(stack.url("acme", f"/runs?flow={flow.pk}"))
+    table = page.get_by_role("table", name="Runs")
+    expect(table.locator("tbody tr")).to_have_count(1)
+    expect(table.get_by_text("Deadline missed")).to_have_count(0)
+    with tenant_context(committed_acme):
+        Run.objects.filter(pk=run.pk).update(sla_due_at=Now() - timedelta(seconds=1))
+    expect(table.get_by_text("Deadline missed")).to_be_visible()
+    page.get_by_label("Deadline", exact=True).select_option(label="Still in time")
+    expect(page.get_by_text("No run matches")).to_be_visible()
+    page.get_by_label("Deadline", exact=True).select_option(label="Missed")
+    table.get_by_role("link", name=flow.name).click()
+    expect(page.locator("header.page-head").get_by_text("Deadline missed")).to_be_visible()

@@ -140,6 +140,8 @@ class RunListSerializer(serializers.ModelSerializer[Run]):
             "started_at",
             "ended_at",
             "duration_ms",
+            "sla_due_at",
+            "sla_missed_at",
         ]
         read_only_fields = fields
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.engine.api import effects, restarts, task_views, triggers, views
+from apps.engine.api import effects, restarts, slas, task_views, triggers, views
 
 urlpatterns = [
     path("runs", views.RunListView.as_view(), name="run-list"),
@@ -23,6 +23,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry", views.RunActionView.as_view(action="retry"), name="run-retry"),
     path("runs/<uuid:run_id>/compensate", views.RunActionView.as_view(action="compensate"), name="run-compensate"),
     path("flows/<uuid:flow_id>/runs", views.FlowRunsView.as_view(), name="flow-runs"),
+    path("flows/<uuid:flow_id>/slas", slas.SlaListView.as_view(), name="sla-list"),
+    path("flows/<uuid:flow_id>/slas/<slug:environment>", slas.SlaView.as_view(), name="sla-detail"),
     path("triggers", triggers.TriggerListView.as_view(), name="trigger-list"),
     path("triggers/preview", triggers.SchedulePreviewView.as_view(), name="schedule-preview"),
     path("triggers/check", triggers.TriggerCheckView.as_view(), name="trigger-check"),

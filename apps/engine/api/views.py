@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import django_filters
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
@@ -26,7 +27,7 @@ from apps.engine.api.serializers import (
     StepAttemptSerializer,
     StepDetailSerializer,
 )
-from apps.engine.choices import RunKind, RunStatus, RunTrigger
+from apps.engine.choices import ACTIVE_RUN_STATUSES, RunKind, RunStatus, RunTrigger
 from apps.engine.models import Run, StepResult
 from apps.engine.selectors import get_attempt, get_run, list_attempts, list_log, list_runs, list_stages
 from apps.engine.services.controlling import cancel_run, resume_run, retry_compensation, retry_run
@@ -49,16 +50,27 @@ def run_to_json(run: Run) -> dict[str, Any]:
 
 
 class RunFilter(django_filters.FilterSet):
-    """`?flow=&status=&environment=&kind=`; `status` may be given several times."""
+    """`?flow=&status=&environment=&kind=&sla=`; `status` may be given several times."""
 
     flow = django_filters.UUIDFilter(field_name="flow_id")
     environment = django_filters.CharFilter(field_name="environment__slug")
     status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices)
     kind = django_filters.ChoiceFilter(choices=RunKind.choices)
+    sla = django_filters.ChoiceFilter(
+        choices=[("missed", "Not finished in time"), ("watched", "At work, and still in time")],
+        method="filter_sla",
+        help_text="By the deadline.",
+    )
 
     class Meta:
         model = Run
         fields = ["flow", "environment", "status", "kind"]
+
+    def filter_sla(self, runs: QuerySet[Run], _name: str, value: str) -> QuerySet[Run]:
+        """Late runs, or those that can still be in time."""
+        if value == "missed":
+            return runs.filter(sla_missed_at__isnull=False)
+        return runs.filter(sla_due_at__isnull=False, sla_missed_at__isnull=True, status__in=ACTIVE_RUN_STATUSES)
 
 
 class RunListView(generics.ListAPIView):

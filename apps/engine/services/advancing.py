@@ -21,7 +21,7 @@ from apps.engine.models import MOVING_FIELDS, STEP_FIELDS, Run, StepResult
 from apps.engine.registries import programs, step_types
 from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
 from apps.engine.services.doorbell import ring_run, ring_step
-from apps.engine.services.journal import error_to_json, hint_run, publish_run, write_lines
+from apps.engine.services.journal import error_to_json, hint_run, note_missed_sla, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.steering import CHILD_POLL, EVENT_RECHECK, LONG_POLL, Steerer, cancel_step, outputs_of
 from apps.engine.services.undoing import begin_undoing, stop_undoing
@@ -192,6 +192,7 @@ class Visit:
         self._sum_progress()
         seconds = (self.run.ended_at - self.run.started_at).total_seconds()
         self.run.rows_per_s = round(self.run.rows_read / seconds, 1) if seconds > 0 else 0.0
+        note_missed_sla(self.run, self.now)
         programs.get(self.run.kind).ended(to_facts(self.run), succeeded=status == RunStatus.SUCCEEDED)
         publish_run(self.run, event)
         ring_waiting_runs(self.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.db.models import F
 
 from apps.core.exceptions import PortalError
 from apps.core.services.hints import send_hint
-from apps.engine.events import RunChanged
+from apps.engine.events import RUN_SLA_MISSED, RunChanged, RunSlaMissed
 from apps.engine.models import Run, RunLog
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import require_tenant
@@ -70,6 +71,36 @@ def publish_run(run: Run, type_: str) -> None:
             error=error.get("message"),
         ),
     )
+
+
+def note_missed_sla(run: Run, now: datetime) -> bool:
+    """Mark a run that is past its deadline and publish that; the caller holds its lock and saves it.
+
+    Returns:
+        Whether it was marked now.
+    """
+    if run.sla_due_at is None or run.sla_missed_at is not None or now <= run.sla_due_at:
+        return False
+    run.sla_missed_at = now
+    write_lines(run, [("warning", f"The run was to be finished by {run.sla_due_at:%Y-%m-%d %H:%M:%S} UTC.", {})])
+    publish_event(
+        RUN_SLA_MISSED,
+        subject=f"run/{run.pk}",
+        key=str(run.flow_id),
+        data=RunSlaMissed(
+            run_id=run.pk,
+            flow_id=run.flow_id,
+            flow_name=run.flow_name,
+            version=run.version_number,
+            environment_id=run.environment_id,
+            kind=str(run.kind),
+            status=str(run.status),
+            due_at=run.sla_due_at,
+            requested_at=run.created_at,
+            started_at=run.started_at,
+        ),
+    )
+    return True
 
 
 def hint_run(run: Run, *, urgent: bool = True) -> None:

@@ -28,6 +28,7 @@ from apps.engine.services.definitions import parse_definition
 from apps.engine.services.journal import hint_run
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.processes.scopes import check_input
+from apps.engine.services.slas import find_deadline
 from apps.integrations.contracts import Definition, FlowDefinition, FlowRef
 from apps.integrations.exceptions import FlowArchived, FlowPaused
 from apps.integrations.process_contracts import ProcessDefinition
@@ -52,6 +53,7 @@ class StartRequest:
         idempotency_key: a repeated request with the same key gets the first one's run.
         trigger: what asked.
         exclusive: refuse while another run of the load is active in the environment; processes run side by side.
+        due_at: moment that a trigger fires for; a deadline is measured from it, else from now.
         parent_id, parent_step: the run and step attempt that ask, if one does.
     """
 
@@ -64,6 +66,7 @@ class StartRequest:
     idempotency_key: str | None = None
     trigger: str = RunTrigger.MANUAL
     exclusive: bool = True
+    due_at: datetime | None = None
     parent_id: UUID | None = None
     parent_step: UUID | None = None
 
@@ -127,7 +130,7 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
         parent_id=request.parent_id,
         parent_step=request.parent_step,
     )
-    return launch_run(run, actor=actor)
+    return launch_run(run, actor=actor, due_at=request.due_at)
 
 
 def launch_run(
@@ -137,6 +140,7 @@ def launch_run(
     summary: str = "",
     facts: Mapping[str, Any] | None = None,
     inherited: Sequence[StepResult] = (),
+    due_at: datetime | None = None,
 ) -> Run:
     """Save a new run, its audit entry and its first steps in one transaction, and ring for it.
 
@@ -145,6 +149,7 @@ def launch_run(
         actor: who asks; the caller has checked what they may.
         summary, facts: for the audit entry.
         inherited: rows of steps that it begins with.
+        due_at: the moment from which its deadline is measured; now when it is not given.
 
     Raises:
         RunAlreadyActive, TenantBusy: see `start_run`.
@@ -171,6 +176,7 @@ def launch_run(
                 },
             )
             run = lock_run(run.pk)
+            run.sla_due_at = find_deadline(run.flow_id, run.environment_id, due_at or run.db_now)
             advance_locked(run)
             hint_run(run, urgent=False)
     except IntegrityError as error:

@@ -15,6 +15,7 @@ from apps.engine.registries import programs
 from apps.engine.services.advancing import lock_run, to_facts
 from apps.engine.services.doorbell import ring_run
 from apps.engine.services.limits import engine_limits
+from apps.engine.services.slas import watch_slas
 from apps.engine.services.triggers.firing import fire_due, forget_firings
 from apps.tenancy.services.context import each_tenant, require_tenant
 
@@ -25,14 +26,14 @@ KEPT_FOR_RESUME = timedelta(hours=24)
 
 
 def sweep_everywhere() -> int:
-    """Fire due triggers and sweep runs of every served tenant; one tenant's fault does not keep the others waiting.
+    """Fire what is due, sweep runs and mark late ones in every served tenant; one fault does not keep others waiting.
 
     Returns:
-        Runs started or rung.
+        Runs started, rung or marked.
     """
     rung = 0
     for tenant in each_tenant():
-        for part in (fire_due, sweep_tenant):
+        for part in (fire_due, sweep_tenant, watch_slas):
             try:
                 rung += part()
             except Exception as error:

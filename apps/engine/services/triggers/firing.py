@@ -168,6 +168,7 @@ def _start(trigger: Trigger, firing: Firing) -> int:
         parameters=firing.parameters,
         idempotency_key=f"trigger:{trigger.pk}:{source}",
         trigger=RunTrigger.EVENT if firing.event_id else RunTrigger.SCHEDULE,
+        due_at=firing.due_at,
     )
     firing.attempts += 1
     try:

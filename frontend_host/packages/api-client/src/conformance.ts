@@ -38,6 +38,7 @@ export const conforms: {
   runKind: Same<Documented["RunKindEnum"], T.Run["kind"]>;
   stepStatus: Same<Documented["StepStatusEnum"], T.StepStatus>;
   stage: Fits<Documented["Stage"], T.Stage>;
+  sla: Fits<Documented["Sla"], T.Sla>;
   trigger: Fits<Documented["Trigger"], T.Trigger>;
   firing: Fits<Documented["Firing"], T.Firing>;
   triggerCheck: Fits<Documented["TriggerCheck"], T.TriggerCheck>;
@@ -64,6 +65,7 @@ export const conforms: {
   runKind: true,
   stepStatus: true,
   stage: true,
+  sla: true,
   trigger: true,
   firing: true,
   triggerCheck: true,

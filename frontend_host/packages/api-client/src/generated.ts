@@ -976,6 +976,41 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/flows/{flow_id}/slas": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Deadlines of the flow's runs, one for each environment that has one. */
+        readonly get: operations["sla_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/flows/{flow_id}/slas/{environment}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        /** @description Set it, for runs that are started from now on. */
+        readonly put: operations["sla_save"];
+        readonly post?: never;
+        /** @description Expect nothing any more; runs that have begun keep their deadline. */
+        readonly delete: operations["sla_remove"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/flows/{flow_id}/suggest": {
         readonly parameters: {
             readonly query?: never;
@@ -3402,6 +3437,19 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Session"][];
         };
+        readonly PaginatedSlaList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Sla"][];
+        };
         readonly PaginatedStepAttemptList: {
             /**
              * Format: uri
@@ -3864,6 +3912,16 @@ export interface components {
             readonly ended_at: string | null;
             /** @description From start to end, or to now while it runs. */
             readonly duration_ms: number | null;
+            /**
+             * Format: date-time
+             * @description When it must be finished.
+             */
+            readonly sla_due_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was seen to be late.
+             */
+            readonly sla_missed_at: string | null;
             readonly stages: readonly components["schemas"]["Stage"][];
             readonly reconciliation: {
                 readonly [key: string]: unknown;
@@ -3911,6 +3969,16 @@ export interface components {
             readonly ended_at: string | null;
             /** @description From start to end, or to now while it runs. */
             readonly duration_ms: number | null;
+            /**
+             * Format: date-time
+             * @description When it must be finished.
+             */
+            readonly sla_due_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was seen to be late.
+             */
+            readonly sla_missed_at: string | null;
         };
         /** @description One line of a run's log. */
         readonly RunLog: {
@@ -4045,6 +4113,41 @@ export interface components {
             readonly created_at: string;
             /** Format: date-time */
             readonly expires_at: string | null;
+        };
+        /** @description When runs must be finished: within a duration, by a local time on some days, or both. */
+        readonly Sla: {
+            readonly environment: string;
+            readonly within_s: number | null;
+            /**
+             * Format: time
+             * @description By the clock of the zone.
+             */
+            readonly by: string | null;
+            readonly zone: string;
+            readonly days: readonly number[];
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description A duration, a time of day with its zone, or both; the earlier moment counts. */
+        readonly SlaInputRequest: {
+            readonly within_s?: number | null;
+            /** Format: time */
+            readonly by?: string | null;
+            /** @default  */
+            readonly zone: string;
+            /**
+             * @description 1 = Monday to 7 = Sunday.
+             * @default [
+             *       1,
+             *       2,
+             *       3,
+             *       4,
+             *       5,
+             *       6,
+             *       7
+             *     ]
+             */
+            readonly days: readonly number[];
         };
         /** @description A source column. */
         readonly SourceField: {
@@ -7168,6 +7271,106 @@ export interface operations {
             };
         };
     };
+    readonly sla_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedSlaList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly sla_save: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly environment: string;
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SlaInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Sla"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly sla_remove: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly environment: string;
+                readonly flow_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly flow_suggest: {
         readonly parameters: {
             readonly query?: never;
@@ -8239,6 +8442,13 @@ export interface operations {
                 readonly kind?: "load" | "process" | "replay";
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
+                /**
+                 * @description By the deadline.
+                 *
+                 *     * `missed` - Not finished in time
+                 *     * `watched` - At work, and still in time
+                 */
+                readonly sla?: "missed" | "watched";
                 /**
                  * @description * `queued` - Queued
                  *     * `running` - Running

@@ -63,6 +63,12 @@ export function createResources(http: Http) {
         http.get<Page<T.Deployment>>(`/flows/${enc(id)}/deployments`, {}, call),
       run: (id: string, body: Record<string, unknown>) => http.post<T.Run>(`/flows/${enc(id)}/runs`, body),
     },
+    slas: {
+      list: (flow: string, call?: CallOptions) => http.get<Page<T.Sla>>(`/flows/${enc(flow)}/slas`, {}, call),
+      save: (flow: string, environment: string, body: Omit<T.Sla, "environment">) =>
+        http.put<T.Sla>(`/flows/${enc(flow)}/slas/${enc(environment)}`, body),
+      remove: (flow: string, environment: string) => http.delete(`/flows/${enc(flow)}/slas/${enc(environment)}`),
+    },
     expressions: {
       check: (
         body: { expression: string; schema: T.Column[]; mapped?: T.Column[]; target_type?: string },

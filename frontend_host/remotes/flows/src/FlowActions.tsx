@@ -1,6 +1,7 @@
 import type { Flow } from "@portal/api-client";
 import { Button, Menu, Notice, TextInput, Time, useAction, useCan, useConfirm, useMfe } from "@portal/ui";
 import { useEffect, useState } from "react";
+import { SlaDialog } from "./dialogs/SlaDialog";
 
 export type OpenDialog = "suggest" | "publish" | "deploy" | "run" | null;
 
@@ -21,6 +22,7 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
   const confirm = useConfirm();
   const action = useAction({ toast: true });
   const [renaming, setRenaming] = useState(false);
+  const [deadline, setDeadline] = useState(false);
   const undoable = undo !== undefined;
   useEffect(() => {
     if (!undoable) return;
@@ -131,6 +133,7 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
           ...(editable ? [{ label: "Rename", icon: "edit" as const, run: () => setRenaming(true) }] : []),
           { label: "Runs of this flow", icon: "history", run: () => navigate(`/runs?flow=${flow.id}`) },
           { label: "Triggers of this flow", icon: "clock", run: () => navigate(`/triggers?flow=${flow.id}`) },
+          { label: "Deadline of runs", icon: "alert", run: () => setDeadline(true) },
           ...(mayDeploy
             ? [
                 paused
@@ -143,6 +146,7 @@ export function FlowActions({ flow, setFlow, editable, undo, redo, onOpen }: Flo
             : []),
         ]}
       />
+      {deadline && <SlaDialog flow={flow} onClose={() => setDeadline(false)} />}
       {renaming && <Rename flow={flow} setFlow={setFlow} onDone={() => setRenaming(false)} />}
     </>
   );

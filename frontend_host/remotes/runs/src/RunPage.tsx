@@ -47,6 +47,7 @@ function RunLead({ run }: { run: Run }) {
   return (
     <span className="row wrap gap-2">
       <StatusBadge status={run.status} />
+      {run.sla_missed_at && <StatusBadge status="late" />}
       <span>
         {version}, {run.environment}, {describeKind(run)}
       </span>
@@ -190,6 +191,7 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
                 ["Started", <Time key="s" value={run.started_at} seconds />],
                 ["Ended", run.ended_at && <Time key="e" value={run.ended_at} seconds />],
                 ["Took", run.kind === "process" ? formatDuration(run.duration_ms) : null],
+                ["Finished by", run.sla_due_at && <Time key="d" value={run.sla_due_at} seconds />],
                 ["Run id", <code key="i">{run.id}</code>],
               ]}
             />

@@ -25,6 +25,7 @@ export function RunsPage() {
     flow: params.get("flow"),
     status: params.get("status"),
     environment: params.get("environment"),
+    sla: params.get("sla"),
   };
   const runs = usePages(
     JSON.stringify(filter),
@@ -36,7 +37,16 @@ export function RunsPage() {
   const filtered = Object.values(filter).some(Boolean);
   const columns: Column<Run>[] = [
     { key: "flow", title: "Flow", lead: true, render: (run) => run.flow.name },
-    { key: "status", title: "Status", render: (run) => <StatusBadge status={run.status} /> },
+    {
+      key: "status",
+      title: "Status",
+      render: (run) => (
+        <span className="row gap-1 wrap">
+          <StatusBadge status={run.status} />
+          {run.sla_missed_at && <StatusBadge status="late" />}
+        </span>
+      ),
+    },
     { key: "environment", title: "Environment", render: (run) => run.environment },
     {
       key: "mode",
@@ -110,8 +120,18 @@ export function RunsPage() {
             ...(environments.data?.results ?? []).map((one) => ({ value: one.slug, label: one.name || one.slug })),
           ]}
         />
+        <Select
+          aria-label="Deadline"
+          value={filter.sla ?? ""}
+          onChange={(sla) => setParams({ sla })}
+          options={[
+            { value: "", label: "Any deadline" },
+            { value: "missed", label: "Missed" },
+            { value: "watched", label: "Still in time" },
+          ]}
+        />
         {filtered && (
-          <Button tone="ghost" onClick={() => setParams({ flow: null, status: null, environment: null })}>
+          <Button tone="ghost" onClick={() => setParams({ flow: null, status: null, environment: null, sla: null })}>
             Clear
           </Button>
         )}

@@ -50,6 +50,16 @@ export interface DefinitionProblem {
   hint?: string | null;
 }
 
+/** When runs must be finished in an environment. */
+export interface Sla {
+  environment: string;
+  within_s: number | null;
+  /** Local time of the zone, on the days: 1 = Monday. */
+  by: string | null;
+  zone: string;
+  days: number[];
+}
+
 export interface Validation {
   valid: boolean;
   problems: DefinitionProblem[];

@@ -141,6 +141,9 @@ export interface Run {
   started_at: string | null;
   ended_at: string | null;
   duration_ms: number | null;
+  /** When it must be finished, and when it was seen to be late. */
+  sla_due_at: string | null;
+  sla_missed_at: string | null;
 }
 
 export interface LogLine {

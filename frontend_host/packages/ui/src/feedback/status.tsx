@@ -54,6 +54,7 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   answered: ["ok", "Answered"],
   expired: ["bad", "Expired"],
   started: ["ok", "Started"],
+  late: ["bad", "Deadline missed"],
 };
 
 /** The status of a run, stage, connection, row, reconciliation, subscription, delivery or task; never by colour alone. */
