@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
+from django.db import connections
 
 from apps.audit.models import AuditEntry
 from apps.connectors.services.connections import create_connection
@@ -43,6 +44,7 @@ class Payments:
     def __init__(self, api: ApiServer) -> None:
         self.booked: list[Any] = []
         self.lost = 0
+        self.status = 200
         self.before_answer: Callable[[], None] | None = None
         self.api = api
 
@@ -54,7 +56,7 @@ class Payments:
             self.lost -= 1
             assert request.transport is not None
             request.transport.close()
-        return web.json_response({"id": f"PAY-{len(self.booked)}"})
+        return web.json_response({"id": f"PAY-{len(self.booked)}"}, status=self.status)
 
 
 @pytest.fixture
@@ -268,6 +270,23 @@ def test_undone_step_has_an_undone_effect(payments: Any) -> None:
     entries = {row.path: row for row in Effect.objects.filter(run=done)}
     assert entries["put"].undone_at is not None
     assert (entries["compensate/put/back"].outcome, entries["compensate/put/back"].undone_at) == ("confirmed", None)
+
+
+def test_worker_that_has_lost_its_step_says_nothing_of_the_effect(payments: Any) -> None:
+    service, slug = payments
+    started = start(process(put(slug, "payments")), {"n": 1})
+    service.status = 422
+
+    def somebody_else_has_it() -> None:
+        with tenant_context(Tenant.objects.get(slug="acme")):
+            Effect.objects.filter(run=started).update(outcome="confirmed")
+            StepResult.objects.filter(run=started).update(lease_epoch=9)
+            connections.close_all()
+
+    service.before_answer = somebody_else_has_it
+    work(started)
+    assert ledger(started) == [("put", 1, "append", "confirmed")]
+    assert StepResult.objects.get(run=started).status == "running", "its outcome is the other's to record"
 
 
 def test_secret_values_stay_out_of_the_ledger(payments: Any) -> None:

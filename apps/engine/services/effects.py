@@ -102,10 +102,14 @@ def announce_effect(context: StepContext, draft: EffectDraft, prior: Prior, *, r
 
 
 @contextmanager
-def sending(effect: Effect) -> Iterator[None]:
+def sending(context: StepContext, effect: Effect) -> Iterator[None]:
     """The call itself. A fault that will not pass says that it was refused; after any other, nobody knows.
 
-    Many rows that no marker joins may have been taken in part, unless the fault says how many were (`taken`).
+    Many rows that no marker joins may have been taken in part, unless the fault says how many were (`taken`). A worker
+    that has lost its step says nothing: whoever has it now knows more.
+
+    Raises:
+        LeaseLost: in place of such a fault, another worker owns the step.
     """
     try:
         yield
@@ -114,7 +118,9 @@ def sending(effect: Effect) -> Iterator[None]:
         taken = int(error.facts.get("taken", 0))
         outcome = EffectOutcome.UNKNOWN if taken or in_part else EffectOutcome.REFUSED
         summary = {**effect.summary, "taken": taken} if taken else effect.summary
-        Effect.objects.filter(pk=effect.pk).update(outcome=outcome, summary=summary, updated_at=Now())
+        with transaction.atomic():
+            context.ensure_owner()
+            Effect.objects.filter(pk=effect.pk).update(outcome=outcome, summary=summary, updated_at=Now())
         raise
 
 

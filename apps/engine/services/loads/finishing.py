@@ -46,7 +46,7 @@ class FinishLoad(StepType):
         draft = _to_draft(plan, results)
         prior = find_prior(context.run, context.path, draft)
         effect = announce_effect(context, draft, prior, repeatable=writer.repeatable)
-        with sending(effect):
+        with sending(context, effect):
             result: WriteResult = writer.finish(
                 results.staged, allow_empty=plan.allow_empty, marker=str(context.run.id)
             )

@@ -145,7 +145,7 @@ class WriteRows(ProcessStepType):
                 return ask_people(context, draft, prior)
             # From here on nothing is sent once the step belongs to somebody else, and what is sent is known.
             effect = announce_effect(context, draft, prior, repeatable=writer.repeatable)
-            with sending(effect):
+            with sending(context, effect):
                 part = writer.stage(numbered.to_batches(), part=context.fenced_part)
                 if part.rejected:
                     first = part.rejected[0]
