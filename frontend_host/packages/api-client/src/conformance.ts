@@ -42,6 +42,9 @@ export const conforms: {
   trigger: Fits<Documented["Trigger"], T.Trigger>;
   firing: Fits<Documented["Firing"], T.Firing>;
   triggerCheck: Fits<Documented["TriggerCheck"], T.TriggerCheck>;
+  effect: Fits<Documented["Effect"], T.Effect>;
+  effectOutcome: Same<Documented["Effect"]["outcome"], T.EffectOutcome>;
+  restartPreview: Fits<Documented["RestartPreview"], T.RestartPreview>;
   control: Fits<Documented["Control"], T.Control>;
   preview: Fits<Documented["Preview"], T.Preview>;
   version: Fits<Documented["VersionSummary"], T.FlowVersion>;
@@ -69,6 +72,9 @@ export const conforms: {
   trigger: true,
   firing: true,
   triggerCheck: true,
+  effect: true,
+  effectOutcome: true,
+  restartPreview: true,
   control: true,
   preview: true,
   version: true,

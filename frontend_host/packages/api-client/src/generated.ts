@@ -1498,6 +1498,40 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/runs/{run_id}/effects": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Effects of a run. */
+        readonly get: operations["runs_effects_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/runs/{run_id}/effects/{effect_id}/decide": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description The step that waits for it goes on accordingly. */
+        readonly post: operations["runs_effects_decide"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/runs/{run_id}/log": {
         readonly parameters: {
             readonly query?: never;
@@ -1509,6 +1543,41 @@ export interface paths {
         readonly get: operations["runs_log_retrieve"];
         readonly put?: never;
         readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/runs/{run_id}/restart": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description The answer is the new run; 409 when the preview is outdated. */
+        readonly post: operations["runs_restart_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/runs/{run_id}/restart/preview": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description With the run's own input. */
+        readonly get: operations["runs_restart_preview_retrieve"];
+        readonly put?: never;
+        /** @description With an edited input, or edited outputs of kept steps. Nothing is changed. */
+        readonly post: operations["runs_restart_preview_create"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -2435,6 +2504,19 @@ export interface components {
         readonly DeadLetterInputRequest: {
             readonly ids?: readonly string[];
         };
+        /** @description What is said of an effect. */
+        readonly DecideEffectRequest: {
+            readonly decision: components["schemas"]["DecisionEnum"];
+            /** @default  */
+            readonly note: string;
+        };
+        /**
+         * @description * `happened` - It happened
+         *     * `send_again` - It did not happen: send it again
+         *     * `fail` - Let the step fail
+         * @enum {string}
+         */
+        readonly DecisionEnum: "happened" | "send_again" | "fail";
         /** @description A definition to check; the draft when absent. */
         readonly DefinitionInputRequest: {
             readonly definition?: {
@@ -2607,6 +2689,78 @@ export interface components {
             readonly actual_type: string | null;
             readonly message: string;
         };
+        /** @description One effect of one attempt at a step. `sent_at` is null where an earlier run had sent it. */
+        readonly Effect: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly path: string;
+            readonly attempt: number;
+            /**
+             * Format: uuid
+             * @description The step attempt.
+             */
+            readonly step_id: string;
+            /** Format: uuid */
+            readonly connection: string | null;
+            readonly operation: string;
+            readonly target: string;
+            readonly business_key: string;
+            /** Format: uuid */
+            readonly idempotency_key: string;
+            /** @description SHA-256 of the canonical JSON of what was sent. */
+            readonly payload_hash: string;
+            readonly summary: {
+                readonly [key: string]: unknown;
+            };
+            /** @description Sent again under its key it happens once all the same. */
+            readonly repeatable: boolean;
+            readonly outcome: components["schemas"]["OutcomeEnum"];
+            readonly external_reference: string;
+            /**
+             * Format: uuid
+             * @description Run that had it before.
+             */
+            readonly repeats_run: string | null;
+            /**
+             * Format: date-time
+             * @description NULL: an earlier run had sent it.
+             */
+            readonly sent_at: string | null;
+            /** Format: date-time */
+            readonly confirmed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When a compensation took it back.
+             */
+            readonly undone_at: string | null;
+            readonly decision: components["schemas"]["EffectDecision"] | null;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description What a person said of an effect that nobody knew about. */
+        readonly EffectDecision: {
+            readonly decision: components["schemas"]["DecisionEnum"];
+            readonly by: string;
+            /** Format: date-time */
+            readonly at: string;
+            readonly note: string;
+        };
+        /** @description One known effect of a step that is done again, and what becomes of it. */
+        readonly EffectForecast: {
+            readonly effect: components["schemas"]["Effect"];
+            /** @description Of the step. */
+            readonly name: string;
+            readonly verdict: components["schemas"]["EffectForecastVerdictEnum"];
+            readonly reason: string;
+        };
+        /**
+         * @description * `repeated` - It happens once more, under a new key
+         *     * `deduplicated` - It does not happen twice
+         *     * `asked` - Somebody is asked whether it has happened
+         *     * `at_run_time` - Not known before the run
+         * @enum {string}
+         */
+        readonly EffectForecastVerdictEnum: "repeated" | "deduplicated" | "asked" | "at_run_time";
         /** @description One end of a flow: connection slot and entity. */
         readonly End: {
             readonly connection: string;
@@ -3171,6 +3325,14 @@ export interface components {
          * @enum {string}
          */
         readonly OriginEnum: "portal" | "tenant";
+        /**
+         * @description * `sent` - Sent, and nothing heard yet
+         *     * `confirmed` - Confirmed
+         *     * `refused` - Refused: it did not happen
+         *     * `unknown` - Nobody knows whether it happened
+         * @enum {string}
+         */
+        readonly OutcomeEnum: "sent" | "confirmed" | "refused" | "unknown";
         /** @description The tenant at a glance. */
         readonly Overview: {
             readonly counts: components["schemas"]["Counts"];
@@ -3293,6 +3455,19 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Deployment"][];
+        };
+        readonly PaginatedEffectList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Effect"][];
         };
         readonly PaginatedEndpointOutputList: {
             /**
@@ -3744,7 +3919,7 @@ export interface components {
              *     * `amber` - Amber
              *     * `red` - Red
              */
-            readonly verdict: components["schemas"]["VerdictEnum"];
+            readonly verdict: components["schemas"]["ReconciliationVerdictEnum"];
             readonly source: components["schemas"]["Side"];
             readonly target: components["schemas"]["Side"];
             readonly quarantined: number;
@@ -3773,6 +3948,13 @@ export interface components {
          * @enum {string}
          */
         readonly ReconciliationStatusEnum: "green" | "amber" | "red" | "signed";
+        /**
+         * @description * `green` - Green
+         *     * `amber` - Amber
+         *     * `red` - Red
+         * @enum {string}
+         */
+        readonly ReconciliationVerdictEnum: "green" | "amber" | "red";
         /** @description A previewed range. */
         readonly ReplayInputRequest: {
             readonly first_position?: number;
@@ -3831,6 +4013,50 @@ export interface components {
             /** Format: uuid */
             readonly id: string | null;
             readonly name: string;
+        };
+        /** @description What a restart would do; `more` effects are not listed. */
+        readonly RestartPreview: {
+            readonly path: string;
+            readonly parameters: {
+                readonly [key: string]: unknown;
+            };
+            readonly kept: number;
+            readonly redone: number;
+            readonly effects: readonly components["schemas"]["EffectForecast"][];
+            readonly more: number;
+            readonly hash: string;
+        };
+        /** @description Where a run is to be done again from, and with what. */
+        readonly RestartPreviewRequestRequest: {
+            readonly path: string;
+            /** @description Input in place of the old run's. */
+            readonly parameters?: {
+                readonly [key: string]: unknown;
+            } | null;
+            /** @description {path: output} in place of what kept steps left. */
+            readonly outputs?: {
+                readonly [key: string]: {
+                    readonly [key: string]: unknown;
+                };
+            };
+        };
+        /** @description A restart, and the preview that was seen. */
+        readonly RestartRequest: {
+            readonly path: string;
+            /** @description Input in place of the old run's. */
+            readonly parameters?: {
+                readonly [key: string]: unknown;
+            } | null;
+            /** @description {path: output} in place of what kept steps left. */
+            readonly outputs?: {
+                readonly [key: string]: {
+                    readonly [key: string]: unknown;
+                };
+            };
+            /** @description Paths whose effects are wanted once more, although they have happened. */
+            readonly again?: readonly string[];
+            /** @description `hash` of the preview. */
+            readonly preview: string;
         };
         /** @description A named set of permissions. */
         readonly Role: {
@@ -3902,6 +4128,8 @@ export interface components {
             readonly requested_by: components["schemas"]["Requester"];
             /** Format: uuid */
             readonly retry_of: string | null;
+            /** Format: uuid */
+            readonly restarted_from: string | null;
             readonly resumed: number;
             readonly queue_reason: string;
             /** Format: date-time */
@@ -3933,6 +4161,7 @@ export interface components {
             readonly result: unknown;
             /** Format: uuid */
             readonly parent: string | null;
+            readonly restarted_path: string;
         };
         /**
          * @description * `load` - Load
@@ -3959,6 +4188,8 @@ export interface components {
             readonly requested_by: components["schemas"]["Requester"];
             /** Format: uuid */
             readonly retry_of: string | null;
+            /** Format: uuid */
+            readonly restarted_from: string | null;
             readonly resumed: number;
             readonly queue_reason: string;
             /** Format: date-time */
@@ -4020,12 +4251,13 @@ export interface components {
          *     * `api` - API
          *     * `retry` - Retry
          *     * `replay` - Replay
+         *     * `restart` - Restart from a step
          *     * `schedule` - Schedule
          *     * `event` - Event
          *     * `process` - Another run
          * @enum {string}
          */
-        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "schedule" | "event" | "process";
+        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "restart" | "schedule" | "event" | "process";
         readonly Sample: {
             readonly fields: readonly components["schemas"]["SampleField"][];
             readonly rows: readonly {
@@ -4184,6 +4416,8 @@ export interface components {
             /** Format: double */
             readonly rows_per_s: number;
             readonly detail: string;
+            /** @description Kept from the run that was restarted; not executed here. */
+            readonly inherited: boolean;
         };
         /** @description What to run. */
         readonly StartRunRequest: {
@@ -4719,13 +4953,6 @@ export interface components {
         readonly VariablesInputRequest: {
             readonly variables: readonly components["schemas"]["VariableInputRequest"][];
         };
-        /**
-         * @description * `green` - Green
-         *     * `amber` - Amber
-         *     * `red` - Red
-         * @enum {string}
-         */
-        readonly VerdictEnum: "green" | "amber" | "red";
         /** @description A published version with its definition. */
         readonly Version: {
             /** Format: uuid */
@@ -8575,6 +8802,76 @@ export interface operations {
             };
         };
     };
+    readonly runs_effects_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedEffectList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly runs_effects_decide: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly effect_id: string;
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["DecideEffectRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Effect"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     readonly runs_log_retrieve: {
         readonly parameters: {
             readonly query?: {
@@ -8597,6 +8894,107 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["RunLogPage"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly runs_restart_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RestartRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly runs_restart_preview_retrieve: {
+        readonly parameters: {
+            readonly query: {
+                /** @description Step to begin with. */
+                readonly path: string;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["RestartPreview"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly runs_restart_preview_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly run_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RestartPreviewRequestRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["RestartPreview"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

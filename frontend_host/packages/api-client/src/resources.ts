@@ -103,6 +103,14 @@ export function createResources(http: Http) {
       resume: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/resume`),
       retry: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/retry`),
       compensate: (id: string) => http.post<T.Run>(`/runs/${enc(id)}/compensate`),
+      effects: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.Effect>>(`/runs/${enc(id)}/effects`, query, call),
+      decide: (id: string, effect: string, decision: T.EffectDecision, note: string) =>
+        http.post<T.Effect>(`/runs/${enc(id)}/effects/${enc(effect)}/decide`, { decision, note }),
+      previewRestart: (id: string, body: T.RestartRequest, call?: CallOptions) =>
+        http.post<T.RestartPreview>(`/runs/${enc(id)}/restart/preview`, body, call),
+      restart: (id: string, body: T.RestartRequest & { preview: string; again: string[] }) =>
+        http.post<T.Run>(`/runs/${enc(id)}/restart`, body),
     },
     tasks: {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.HumanTask>>("/tasks", query, call),

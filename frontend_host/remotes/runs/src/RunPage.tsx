@@ -1,7 +1,8 @@
-import { type JsonValue, nameOf, type Run } from "@portal/api-client";
+import { type JsonValue, nameOf, type Run, type Stage } from "@portal/api-client";
 import {
   Button,
   Card,
+  ErrorNotice,
   Facts,
   formatBytes,
   formatCount,
@@ -23,8 +24,11 @@ import {
 import { useEffect, useState } from "react";
 import { LogCard } from "./LogCard";
 import { ReconciliationCard } from "./ReconciliationCard";
+import { RestartDialog } from "./RestartDialog";
 import { StageList } from "./StageList";
-import { describeKind, describeWaits, isActive, isStoppable } from "./status";
+import { describeKind, describeWaits, isActive, isRestartable, isStoppable } from "./status";
+
+const EFFECTS_SHOWN = 200;
 
 export function RunPage({ id }: { id: string }) {
   const { api } = useMfe();
@@ -148,6 +152,13 @@ function RunActions({ run, onChanged }: { run: Run; onChanged: (run: Run) => voi
 }
 
 function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
+  const { api } = useMfe();
+  const effects = useResource(`effects ${run.id}`, (call) => api.runs.effects(run.id, { limit: EFFECTS_SHOWN }, call), {
+    live: [`run:${run.id}`],
+  });
+  const mayStart = useCan("run:start");
+  const [from, setFrom] = useState<Stage | null>(null);
+  const restart = mayStart && isRestartable(run) ? setFrom : undefined;
   return (
     <>
       {run.error && (
@@ -167,8 +178,18 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
       <div className="run-columns">
         <div className="stack">
           <Card title={run.kind === "process" ? "Steps" : "Stages"} flush>
-            <StageList runId={run.id} stages={run.stages ?? []} data={run.kind === "process"} />
+            <StageList
+              runId={run.id}
+              stages={run.stages ?? []}
+              data={run.kind === "process"}
+              effects={effects.data?.results ?? []}
+              onDecided={effects.reload}
+              onRestart={restart}
+            />
+            {effects.data?.next && <p className="xs muted pad">Only the newest {EFFECTS_SHOWN} effects are shown.</p>}
+            {effects.error ? <ErrorNotice error={effects.error} /> : null}
           </Card>
+          {from && <RestartDialog run={run} stage={from} onClose={() => setFrom(null)} />}
           <LogCard runId={run.id} active={isActive(run.status)} />
         </div>
         <div className="stack">
@@ -187,6 +208,15 @@ function RunBody({ run, onChanged }: { run: Run; onChanged: () => void }) {
               items={[
                 ["Started by", nameOf(run.requested_by) || run.trigger],
                 ["Trigger", run.trigger],
+                [
+                  "Restart of",
+                  run.restarted_from && (
+                    <span key="r" className="break">
+                      <Link to={`/runs/${run.restarted_from}`}>another run</Link>, from{" "}
+                      <code>{run.restarted_path}</code>
+                    </span>
+                  ),
+                ],
                 ["Asked for", <Time key="c" value={run.created_at} seconds />],
                 ["Started", <Time key="s" value={run.started_at} seconds />],
                 ["Ended", run.ended_at && <Time key="e" value={run.ended_at} seconds />],

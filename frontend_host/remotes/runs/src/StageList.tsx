@@ -1,5 +1,6 @@
-import type { Stage, StepStatus } from "@portal/api-client";
+import type { Effect, Stage, StepStatus } from "@portal/api-client";
 import {
+  Button,
   Empty,
   formatBytes,
   formatCount,
@@ -10,6 +11,7 @@ import {
   StatusBadge,
   useMfe,
 } from "@portal/ui";
+import { EffectList } from "./EffectList";
 import { StepData } from "./StepData";
 
 const MARKS: Partial<Record<StepStatus, IconName>> = {
@@ -31,8 +33,17 @@ function detailOf(detail: Stage["detail"]): string | null {
     .join(", ");
 }
 
+interface StageListProps {
+  runId: string;
+  stages: Stage[];
+  data: boolean;
+  effects: readonly Effect[];
+  onDecided: () => void;
+  onRestart?: (stage: Stage) => void;
+}
+
 /** The stages in order; each bar shows when the stage ran within the whole run. With `data`, each opens. */
-export function StageList({ runId, stages, data }: { runId: string; stages: Stage[]; data: boolean }) {
+export function StageList({ runId, stages, data, effects, onDecided, onRestart }: StageListProps) {
   const { locale } = useMfe();
   if (!stages.length)
     return (
@@ -62,6 +73,7 @@ export function StageList({ runId, stages, data }: { runId: string; stages: Stag
                 <span className="strong small">
                   {stage.name}
                   {stage.path.startsWith(UNDO) && <span className="badge plain">undoing</span>}
+                  {stage.inherited && <span className="badge plain">kept</span>}
                   {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
                 </span>
                 <span className="row gap-3 xs muted num">
@@ -83,7 +95,28 @@ export function StageList({ runId, stages, data }: { runId: string; stages: Stag
                 </div>
               )}
               {detail && <span className="xs muted break">{detail}</span>}
-              {data && <StepData runId={runId} stepId={stage.id} name={stage.name} />}
+              <EffectList
+                runId={runId}
+                effects={effects.filter((effect) => effect.path === stage.path)}
+                waits={stage.status === "parked"}
+                onDecided={onDecided}
+              />
+              {data && (
+                <div className="row wrap gap-3 top">
+                  <StepData runId={runId} stepId={stage.id} name={stage.name} />
+                  {onRestart && !stage.path.startsWith(UNDO) && (
+                    <Button
+                      small
+                      tone="ghost"
+                      icon="refresh"
+                      aria-label={`Restart from ${stage.path}`}
+                      onClick={() => onRestart(stage)}
+                    >
+                      Restart from here…
+                    </Button>
+                  )}
+                </div>
+              )}
             </div>
           </li>
         );

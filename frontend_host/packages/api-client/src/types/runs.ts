@@ -31,6 +31,50 @@ export interface Stage {
   bytes: number | null;
   rows_per_s: number | null;
   detail: string | null | Record<string, unknown>;
+  /** Kept from the run that was restarted. */
+  inherited: boolean;
+}
+
+export const EFFECT_OUTCOMES = ["sent", "confirmed", "refused", "unknown"] as const;
+export type EffectOutcome = (typeof EFFECT_OUTCOMES)[number];
+export type EffectDecision = "happened" | "send_again" | "fail";
+
+/** What one attempt at a step has done, or may have done, to another system. */
+export interface Effect {
+  id: string;
+  path: string;
+  attempt: number;
+  operation: string;
+  target: string;
+  business_key: string;
+  summary: Record<string, unknown>;
+  repeatable: boolean;
+  outcome: EffectOutcome;
+  external_reference: string;
+  /** The run that had it before, where this one did not send it. */
+  repeats_run: string | null;
+  sent_at: string | null;
+  confirmed_at: string | null;
+  undone_at: string | null;
+  decision: { decision: EffectDecision; by: string; at: string; note: string } | null;
+}
+
+export type EffectVerdict = "repeated" | "deduplicated" | "asked" | "at_run_time";
+
+/** What a restart from a step would do; `hash` goes back with it. */
+export interface RestartPreview {
+  path: string;
+  parameters: JsonObject;
+  kept: number;
+  redone: number;
+  effects: { effect: Effect; name: string; verdict: EffectVerdict; reason: string }[];
+  more: number;
+  hash: string;
+}
+
+export interface RestartRequest {
+  path: string;
+  parameters?: JsonObject;
 }
 
 /** How far a run that ended badly has undone its completed steps. */
@@ -127,6 +171,9 @@ export interface Run {
   };
   /** Left out of lists. */
   stages?: Stage[];
+  /** The run that this one does again from a step, `restarted_path`. */
+  restarted_from: string | null;
+  restarted_path?: string;
   /** Left out of lists: what a process was given and what it left. */
   parameters?: JsonObject;
   result?: JsonValue;

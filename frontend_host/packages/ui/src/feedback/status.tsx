@@ -55,9 +55,13 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   expired: ["bad", "Expired"],
   started: ["ok", "Started"],
   late: ["bad", "Deadline missed"],
+  sent: ["info", "Sent"],
+  confirmed: ["ok", "Confirmed"],
+  refused: ["bad", "Refused"],
+  unknown: ["warn", "Not known"],
 };
 
-/** The status of a run, stage, connection, row, reconciliation, subscription, delivery or task; never by colour alone. */
+/** The status of a run, stage, connection, row, reconciliation, subscription, delivery, task or effect; never by colour alone. */
 export function StatusBadge({ status }: { status: string }) {
   const [tone, label] = STATUS[status] ?? ["", status];
   return <span className={tone ? `badge ${tone}` : "badge"}>{label}</span>;
