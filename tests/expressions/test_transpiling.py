@@ -129,7 +129,7 @@ REQUEST = CompileRequest(
         MappedField("id", "INTEGER", "a", nullable=False),
         MappedField("net", "DECIMAL(18,2)", "m * n"),
         MappedField("ratio", "DOUBLE", "a / i"),
-        MappedField("name", "VARCHAR", "upper(trim(t))"),
+        MappedField("name", "VARCHAR", "upper(trim(t))", nullable=False),
         MappedField("day", "DATE", "ts"),
         MappedField("nothing", "DATE", "null"),
     ),

@@ -14,12 +14,14 @@ from apps.expressions.services.binding import MAPPED
 from apps.expressions.services.checking import Analysis, analyse
 from apps.expressions.services.emitting import Emitter, Fault, Layers, Value, any_fault, column_value
 from apps.expressions.services.rendering import quote_text
-from apps.expressions.tree import Name
+from apps.expressions.tree import Call, Name, Node, Text
 from apps.expressions.types import SqlType, UnknownTypeName, parse_type, quote_name
 
 RELATION = "_input"
 STATE, ERRORS, SOURCE = "_state", "_errors", "_source"
 ACCEPTED, REJECTED, FILTERED = 0, 1, 2
+STRICT = {"upper", "lower", "trim", "ltrim", "rtrim"}
+"""Functions whose value is NULL where their first argument is, and nowhere else."""
 ERROR_TYPE = "STRUCT(rule VARCHAR, field VARCHAR, code VARCHAR, message VARCHAR)"
 
 
@@ -45,6 +47,10 @@ class SelectDialect:
     def type_name(self, name: SqlType) -> str:
         """A type in a CAST."""
         return str(name)
+
+    def is_false(self, sql: str) -> str:
+        """A condition that is FALSE, not NULL."""
+        return f"({sql} IS NOT DISTINCT FROM FALSE)"
 
     def errors(self, groups: list[list[Breach]]) -> str:
         """The list of what is wrong; of a field's possible breaches only the first that holds."""
@@ -195,11 +201,20 @@ def _add_field(plan: _Plan, request: CompileRequest, item: MappedField, path: st
     plan.columns[item.target] = analysis.checked.columns
     breaches = _fault_breaches(value.faults, item.target, item.target, item.target)
     if not item.nullable and analysis.checked.nullable:
-        sql = f"({kept.sql} IS NULL)"
+        origin = None if value.faults else _null_origin(analysis.tree)
+        cause = kept if origin is None else _emitter(plan, analysis).emit(origin)
         message = f"{item.target} {ROW_TEXT[RowCode.NULL]}."
-        breaches.append(Breach(f"{item.target}.null", item.target, RowCode.NULL, message, sql, kept.level))
+        sql = f"({cause.sql} IS NULL)"
+        breaches.append(Breach(f"{item.target}.null", item.target, RowCode.NULL, message, sql, cause.level))
     if breaches:
         plan.breaches.append(breaches)
+
+
+def _null_origin(node: Node) -> Name | None:
+    """The column that alone decides whether the value is NULL: looking at it costs nothing."""
+    while isinstance(node, Call) and node.name in STRICT and all(isinstance(arg, Text) for arg in node.args[1:]):
+        node = node.args[0]
+    return node if isinstance(node, Name) else None
 
 
 def _fault_breaches(faults: tuple[Fault, ...], rule: str, target: str | None, label: str) -> list[Breach]:
@@ -268,7 +283,7 @@ def _add_rule(
         return rule.id, value
     breaches = _fault_breaches(value.faults, rule.id, rule.field, rule.id)
     message = rule.message or f"The rule {rule.id} does not hold."
-    broken = f"({value.sql} IS NOT DISTINCT FROM FALSE)"
+    broken = plan.dialect.is_false(value.sql)
     breaches.append(Breach(rule.id, rule.field, RowCode.RULE, message, broken, value.level))
     plan.breaches.append(breaches)
     return None

@@ -22,7 +22,7 @@ from apps.engine.contracts import StepContext, StepOutcome, StepType
 from apps.engine.exceptions import CountsDiffer
 from apps.engine.services.definitions import parse_definition
 from apps.engine.services.loads.connections import use_connector, use_writer
-from apps.engine.services.loads.controls import COUNT
+from apps.engine.services.loads.controls import COUNT, plain_column
 from apps.engine.services.loads.mapping import FlowMapping, source_meter, use_mapping
 from apps.engine.services.loads.plans import OPEN, LoadPlan
 from apps.engine.services.loads.rejects import forget_rejected, keep_rejected
@@ -73,14 +73,18 @@ def _odd_number(
     plan: LoadPlan, mapping: FlowMapping, entity: EntitySchema, target: ConnectorBase, table: str
 ) -> str | None:
     """A decimal that its type does not hold: the worker rejects its row, the database would round it or let it pass."""
+    # A column with a NaN has a sum that is none, and the source's totals would not have been taken.
+    controls = mapping.definition.reconciliation.controls
+    added_up = {plain_column(item.source, entity.names) for item in controls if item.aggregate == "sum"}
     read = mapping.source_columns | mapping.control_columns
     decimals = [field for field in entity.fields if field.name in read and field.native_type.startswith("numeric")]
     free = next((field.name for field in decimals if field.native_type == "numeric"), None)
     if free is not None:
         return f"{free} is a decimal without a declared scale"
-    if not decimals:
+    unsure = [field for field in decimals if field.name not in added_up]
+    if not unsure:
         return None
-    odd = " OR ".join(f"{quote_name(field.name)} = 'NaN'" for field in decimals)
+    odd = " OR ".join(f"{quote_name(field.name)} = 'NaN'" for field in unsure)
     with target.session() as session:
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         session.execute(f"SET TRANSACTION SNAPSHOT '{plan.snapshot}'")
