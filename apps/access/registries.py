@@ -60,6 +60,7 @@ def register_permissions(definitions: Iterable[tuple[str, str]]) -> None:
 _BUILDER = {
     "connection:edit",
     "connection:use",
+    "capture:edit",
     "secret:write",
     "flow:edit",
     "flow:publish",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from time import perf_counter
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
@@ -32,6 +32,9 @@ from apps.connectors.contracts import (
 )
 from apps.connectors.exceptions import NotSupported
 from apps.core.exceptions import PortalError
+
+if TYPE_CHECKING:
+    from apps.connectors.capture.source import ChangeSource
 
 
 class ConnectorType:
@@ -228,6 +231,10 @@ class ConnectorBase(ABC):
         """Quoted, qualified name of an entity for push-down statements; None when it is not a plain table."""
         del entity
         return None
+
+    def change_source(self) -> ChangeSource:
+        """The system as a source of changes; close it after use."""
+        raise NotSupported(f"Changes of {self.manifest.name} cannot be captured.")
 
     def session(self) -> AbstractContextManager[Any]:
         """The system's own session, for push-down statements within one database."""

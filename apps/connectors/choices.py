@@ -56,3 +56,28 @@ class WatermarkMethod(StrEnum):
     OPEN_TRANSACTIONS = "open_transactions"
     SNAPSHOT = "snapshot"
     NONE = "none"
+
+
+class CaptureStatus(StrEnum):
+    """`running` is worked on; `failed` waits for a person; `deleting` waits for its slot to be dropped."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+class CapturePhase(StrEnum):
+    """`new` has no slot yet; `snapshot` reads the rows that were there; `streaming` follows the changes."""
+
+    NEW = "new"
+    SNAPSHOT = "snapshot"
+    STREAMING = "streaming"
+
+
+class AlarmLevel(StrEnum):
+    """How a capture's slot is for the source."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"

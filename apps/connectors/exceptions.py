@@ -179,3 +179,87 @@ class TargetBusy(TransientError):
 
     code = "connectors.target_busy"
     default_remedy = "Wait until long-running queries on the table have ended, then resume the run."
+
+
+class CaptureNotFound(NotFound):
+    """There is no such change capture."""
+
+    code = "connectors.capture_not_found"
+
+
+class CaptureRefused(ValidationFailed):
+    """The database is not ready for change capture."""
+
+    code = "connectors.capture_refused"
+    default_remedy = "Let the database's administrator run the statements that are named, then try again."
+
+
+class CaptureBusy(Conflict):
+    """The change capture is in another state."""
+
+    code = "connectors.capture_state"
+    default_remedy = "Reload it and look at its state."
+
+
+class CaptureLimit(Conflict):
+    """No more change captures are allowed."""
+
+    code = "connectors.capture_limit"
+    default_remedy = "Delete one that is no longer needed, or add the tables to an existing one."
+
+
+class ConnectionInUse(Conflict):
+    """Change captures use this connection."""
+
+    code = "connectors.connection_in_use"
+    default_remedy = (
+        "Delete its change captures first: without the connection their slots would fill the source's disk."
+    )
+
+
+class CaptureStreamInvalid(TerminalError):
+    """The change stream cannot be read."""
+
+    code = "connectors.capture_stream_invalid"
+
+
+class CaptureSlotLost(TerminalError):
+    """The replication slot is gone, and with it changes that were not captured."""
+
+    code = "connectors.capture_slot_lost"
+    default_remedy = "Restart the capture: it makes a new slot and reads every table again."
+
+
+class CaptureSlotDropped(TerminalError):
+    """The disk guard dropped the replication slot, so that the source's disk does not fill up."""
+
+    code = "connectors.capture_slot_dropped"
+    default_remedy = "Find out why the capture fell behind, then restart it: it reads every table again."
+
+
+class CaptureGap(TerminalError):
+    """The replication slot is ahead of what was captured: changes are missing."""
+
+    code = "connectors.capture_gap"
+    default_remedy = "Let nothing else read or move this slot; restart the capture: it reads every table again."
+
+
+class CaptureOtherServer(TerminalError):
+    """The connection leads to another database server than the capture began with."""
+
+    code = "connectors.capture_other_server"
+    default_remedy = "Correct the connection, or restart the capture: it reads every table of the new server."
+
+
+class CaptureKeyChanged(TerminalError):
+    """The key of a captured table changed."""
+
+    code = "connectors.capture_key_changed"
+    default_remedy = "Restart the capture: it takes the new key and reads every table again."
+
+
+class CaptureTruncated(TerminalError):
+    """A table was emptied while its first snapshot was being resumed."""
+
+    code = "connectors.capture_truncated"
+    default_remedy = "Restart the capture: it reads every table again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from apps.connectors.choices import ConnectionStatus
+from apps.connectors.choices import AlarmLevel, CapturePhase, CaptureStatus, ConnectionStatus
 from apps.tenancy.models import TenantModel
 
 
@@ -33,6 +33,53 @@ class Connection(TenantModel):
             models.UniqueConstraint(fields=["slug"], condition=Q(archived_at=None), name="connection_slug_in_use"),
             models.UniqueConstraint(fields=["name"], condition=Q(archived_at=None), name="connection_name_in_use"),
         ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ChangeCapture(TenantModel):
+    """Tables of a connection whose changes become events. `position` moves in the transaction of the events."""
+
+    name = models.CharField(max_length=120, unique=True)
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="captures")
+    tables = models.JSONField(default=list, help_text="Structure as last seen: name, keys, columns.")
+    slot = models.CharField(max_length=63)
+    publication = models.CharField(max_length=63)
+    own_publication = models.BooleanField(default=True)
+    with_snapshot = models.BooleanField(default=True)
+    status = models.CharField(
+        max_length=16, choices=[(one.value, one.value) for one in CaptureStatus], default=CaptureStatus.RUNNING
+    )
+    phase = models.CharField(
+        max_length=16, choices=[(one.value, one.value) for one in CapturePhase], default=CapturePhase.NEW
+    )
+    position = models.BigIntegerField(default=0, help_text="Transactions that end up to here are in the event log.")
+    system_id = models.CharField(max_length=80, blank=True)
+    progress = models.JSONField(default=dict, help_text="Of the first snapshot: tables done, last key, segments.")
+    rows_read = models.BigIntegerField(default=0)
+    changes = models.BigIntegerField(default=0)
+    last_commit_at = models.DateTimeField(null=True, blank=True)
+    last_event_at = models.DateTimeField(null=True, blank=True)
+    fence = models.BigIntegerField(default=0)
+    lease_owner = models.CharField(max_length=120, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    problem = models.JSONField(null=True, blank=True)
+    health = models.JSONField(default=dict)
+    alarm = models.CharField(
+        max_length=16, choices=[(one.value, one.value) for one in AlarmLevel], default=AlarmLevel.OK
+    )
+    measure_at = models.DateTimeField(null=True, blank=True)
+    warn_wal_bytes = models.BigIntegerField()
+    max_wal_bytes = models.BigIntegerField()
+    drop_at_limit = models.BooleanField(default=True)
+    warn_lag_s = models.PositiveIntegerField()
+    created_by = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        db_table = "connectors_changecapture"
 
     def __str__(self) -> str:
         return self.name

@@ -20,6 +20,8 @@ register_permissions(
         ("connection:edit", "Create, change and archive connections"),
         ("connection:use", "Test connections, look at sample rows, upload files"),
         ("secret:write", "Store credentials"),
+        ("capture:view", "See change captures and how they are"),
+        ("capture:edit", "Create, pause, restart and delete change captures"),
     ]
 )
 for _type, _payload, _sentence in (
@@ -27,9 +29,18 @@ for _type, _payload, _sentence in (
     (events.CONNECTION_UPDATED, events.ConnectionUpdated, "A connection's settings or credentials changed."),
     (events.CONNECTION_CHECKED, events.ConnectionChecked, "A connection began to work or to fail."),
     (events.CONNECTION_ARCHIVED, events.ConnectionArchived, "A connection was taken out of use."),
+    (events.ROW_CHANGED, events.RowChanged, "A row of a captured table was read, inserted, updated or deleted."),
+    (events.CAPTURE_SCHEMA_CHANGED, events.CaptureSchemaChanged, "The structure of a captured table changed."),
+    (events.CAPTURE_FAILED, events.CaptureFailed, "A change capture stopped and waits for a person."),
+    (
+        events.CAPTURE_ALARM,
+        events.CaptureAlarm,
+        "A change capture's slot became a danger to its source, or is well again.",
+    ),
 ):
     event_types.register(EventType(_type, _payload, _sentence))
 live_kinds.register(LiveKind("connection", "connection:view"))
+live_kinds.register(LiveKind("capture", "capture:view"))
 
 for _connector_type in load_catalog():
     connector_registry.register(_connector_type)

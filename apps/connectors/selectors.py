@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from apps.connectors import models
 from apps.connectors.contracts import Connection
-from apps.connectors.exceptions import ConnectionNotFound
+from apps.connectors.exceptions import CaptureNotFound, ConnectionNotFound
 
 
 def to_connection(row: models.Connection) -> Connection:
@@ -89,3 +89,20 @@ def list_failing_connections(limit: int) -> list[Connection]:
     """Connections whose last check failed, latest failure first."""
     rows = models.Connection.objects.filter(archived_at=None, status="failing").order_by("-last_checked_at")[:limit]
     return [to_connection(row) for row in rows]
+
+
+def filter_captures() -> QuerySet[models.ChangeCapture]:
+    """Change captures of the tenant with their connections."""
+    return models.ChangeCapture.objects.select_related("connection")
+
+
+def get_capture_row(capture_id: UUID) -> models.ChangeCapture:
+    """The change capture.
+
+    Raises:
+        CaptureNotFound: this tenant has none with that id.
+    """
+    row = filter_captures().filter(id=capture_id).first()
+    if row is None:
+        raise CaptureNotFound(value=capture_id)
+    return row

@@ -1,4 +1,4 @@
-"""`make run`: servers, front end, schema, demo, then web, workers, beat and relay until Ctrl-C."""
+"""`make run`: servers, front end, schema, demo, then web, workers, beat, relay and capture until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -124,6 +124,7 @@ def build_programs(env: Mapping[str, str], host: str, port: int) -> list[Program
         ("worker-loads", "bright_blue", worker("loads", os.environ.get("LOADS_CONCURRENCY", "2"))),
         ("beat", "yellow", (*celery, "beat", "--loglevel", "WARNING", "--pidfile=")),
         ("relay", "bright_magenta", (python, "manage.py", "run_relay")),
+        ("capture", "magenta", (python, "manage.py", "run_capture")),
     ]
     # Beat writes a line for every ring, each few seconds; only its troubles are worth a terminal.
     levels = {"beat": {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")}}
@@ -178,7 +179,7 @@ async def _start(supervisor: Supervisor, host: str, port: int) -> None:
             phase.note = "built" if built else "unchanged"
 
     await run_together(prepare_data(), prepare_pages())
-    with console.phase("Web, workers, beat, relay"):
+    with console.phase("Web, workers, beat, relay, capture"):
         programs = build_programs(env, host, port)
         for program in programs:
             await supervisor.start(program)

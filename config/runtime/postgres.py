@@ -46,6 +46,8 @@ _ALWAYS = (
     "listen_addresses=127.0.0.1",
     # Change capture reads logical decoding.
     "wal_level=logical",
+    "max_replication_slots=40",
+    "max_wal_senders=40",
     "log_line_prefix=%m [%p] %u@%d ",
 )
 
@@ -308,6 +310,9 @@ def _try_bootstrap(cluster: Cluster, portal_password: str) -> bool:
         connection.execute(
             sql.SQL("ALTER ROLE {} SET createrole_self_grant = 'set, inherit'").format(sql.Identifier(ROLE))
         )
+        if cluster.throw_away:
+            # Tests of change capture make accounts that replicate; only one that may itself can.
+            connection.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(sql.Identifier(ROLE)))
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))

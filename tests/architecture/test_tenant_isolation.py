@@ -22,7 +22,7 @@ from apps.access.models import ApiKey, Invitation, Role, User
 from apps.access.services.api_keys import create_api_key
 from apps.access.services.http import actor_for_user
 from apps.access.services.invitations import create_invitation
-from apps.connectors.models import Connection
+from apps.connectors.models import ChangeCapture, Connection
 from apps.core.clock import now
 from apps.engine.models import Effect, Firing, HumanTask, Run, StepResult, TaskAnswer, Trigger
 from apps.engine.services.triggers.editing import create_trigger
@@ -145,6 +145,17 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
             reasons=[CANARY],
         )
         connection = Connection.objects.create(name=CANARY, slug=CANARY, connector="rest", config={"note": CANARY})
+        capture = ChangeCapture.objects.create(
+            name=CANARY,
+            connection=connection,
+            tables=[{"name": CANARY, "keys": [], "columns": []}],
+            slot=CANARY,
+            publication=CANARY,
+            status="paused",
+            warn_wal_bytes=1,
+            max_wal_bytes=2,
+            warn_lag_s=1,
+        )
         role = Role.objects.create(slug="role-of-acme", name=CANARY, description=CANARY)
         User.objects.create_user(f"{CANARY}@acme.example", name=CANARY)
         invitation = create_invitation(f"{CANARY}-guest@acme.example", roles=["viewer"], actor=actor)
@@ -178,6 +189,7 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "api_key_id": str(key.id),
         "session_id": "987654321",
         "connection_id": str(connection.id),
+        "capture_id": str(capture.id),
         "row_id": str(row.id),
         "reconciliation_id": str(reconciliation.id),
         "flow_id": str(flow.id),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.connectors.api import views
+from apps.connectors.api import captures, views
 
 urlpatterns = [
     path("connectors", views.ConnectorListView.as_view(), name="connectors"),
@@ -15,4 +15,10 @@ urlpatterns = [
     path("connections/<uuid:connection_id>/entity", views.EntityView.as_view(), name="connection-entity"),
     path("connections/<uuid:connection_id>/sample", views.SampleView.as_view(), name="connection-sample"),
     path("connections/<uuid:connection_id>/uploads", views.UploadListView.as_view(), name="connection-uploads"),
+    path("captures", captures.CaptureListView.as_view(), name="captures"),
+    path("captures/<uuid:capture_id>", captures.CaptureView.as_view(), name="capture"),
+    path("captures/<uuid:capture_id>/pause", captures.CapturePauseView.as_view(), name="capture-pause"),
+    path("captures/<uuid:capture_id>/resume", captures.CaptureResumeView.as_view(), name="capture-resume"),
+    path("captures/<uuid:capture_id>/restart", captures.CaptureRestartView.as_view(), name="capture-restart"),
+    path("captures/<uuid:capture_id>/measure", captures.CaptureHealthView.as_view(), name="capture-measure"),
 ]

@@ -39,6 +39,7 @@ class Capabilities:
         concurrent_stage: `Writer.stage` may run in several processes at once.
         record_results: the writer answers per record (row errors do not fail the part).
         uploads: the connection accepts uploaded files.
+        change_capture: `change_source` streams what changes in the system.
         max_batch_rows: largest sensible batch.
     """
 
@@ -56,6 +57,7 @@ class Capabilities:
     concurrent_stage: bool = False
     record_results: bool = False
     uploads: bool = False
+    change_capture: bool = False
     max_batch_rows: int = DEFAULT_BATCH_ROWS
 
     def to_json(self) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from apps.audit.services.entries import record_audit
 from apps.connectors import events
 from apps.connectors.choices import ConnectionStatus
 from apps.connectors.contracts import CheckResult, CheckStep
-from apps.connectors.exceptions import ConfigInvalid, ConnectionNotFound, ConnectionProtected, NameTaken, SecretsNeeded
+from apps.connectors.exceptions import (
+    ConfigInvalid,
+    ConnectionInUse,
+    ConnectionNotFound,
+    ConnectionProtected,
+    NameTaken,
+    SecretsNeeded,
+)
 from apps.connectors.models import Connection
 from apps.connectors.registries import connector_registry
 from apps.connectors.services.sessions import OWNER_TYPE, connect, open_connection
@@ -140,9 +147,13 @@ def archive_connection(connection_id: UUID, *, actor: Actor) -> Connection:
 
     Raises:
         PermissionDenied, ConnectionNotFound, ConnectionProtected.
+        ConnectionInUse: change captures read through it.
     """
     check_permission(actor, "connection:edit")
     row = _lock(connection_id)
+    captures = list(row.captures.order_by("name").values_list("name", flat=True))
+    if captures:
+        raise ConnectionInUse(f"{row.name!r} is used by the change capture {', '.join(captures)}.", value=row.slug)
     row.archived_at = now()
     row.save(update_fields=["archived_at", "updated_at"])
     _tell(row, "archived", actor, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,6 +118,28 @@ class Endpoint:
             connection.close()
             raise
         return connection
+
+    def connect_replication(self, setup: Sequence[str]) -> psycopg.Connection[tuple[Any, ...]]:
+        """A session for the streaming replication protocol; it takes plain statements too, without parameters.
+
+        Args:
+            setup: statements that it starts with.
+
+        Raises:
+            CredentialsRefused, EntityGone, TlsFailed, SystemUnavailable: said with a remedy.
+        """
+        try:
+            session = psycopg.connect(make_conninfo(self.conninfo, replication="database"), autocommit=True)
+        except psycopg.Error as error:
+            raise translate_connect(error, host=self.host, database=self.database, user=self.user) from None
+        try:
+            with translated():
+                for statement in setup:
+                    session.execute(statement)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     @contextmanager
     def arrow_session(self, batch_bytes: int) -> Iterator[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from django.db import connection
 from apps.core.clock import now
 from apps.core.exceptions import Problem
 from apps.core.ids import uuid7
+from apps.events.contracts import to_full_type
 from apps.events.exceptions import EventInvalid
 from apps.events.registries import get_event_type
 from apps.events.services.payloads import to_payload
@@ -24,6 +27,24 @@ _INSERT = (
     "INSERT INTO events_event (id, type, source, subject, time, key, data) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb) RETURNING pg_notify(%s, %s)"
 )
+
+
+_INSERT_MANY = (
+    "INSERT INTO events_event (id, type, source, subject, time, key, data) "
+    "SELECT id, type, %s, subject, %s, key, data::jsonb "
+    "FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+    "WITH ORDINALITY AS given(id, type, subject, key, data, place) ORDER BY place"
+)
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event to be appended: full or short type, data as JSON text."""
+
+    type: str
+    text: str
+    subject: str
+    key: str
 
 
 def publish_event(type_: str, *, subject: str, data: Any, key: str | None = None) -> UUID:
@@ -74,6 +95,30 @@ def append_event(type_: str, text: str, *, subject: str, key: str) -> UUID:
             ],
         )
     return event_id
+
+
+def append_events(events: Sequence[NewEvent]) -> None:
+    """Append many events, in this order, whose data were checked already; one statement for all of them.
+
+    For sources that bring thousands a second and know what they write (change capture).
+
+    Raises:
+        EventInvalid: one is too large, or its subject or key is empty or too long.
+    """
+    tenant = require_tenant()
+    types = [to_full_type(event.type) for event in events]
+    for type_, event in zip(types, events, strict=True):
+        check_size(type_, event.text, event.subject, event.key)
+    columns: list[list[Any]] = [
+        [uuid7() for _ in events],
+        types,
+        [event.subject for event in events],
+        [event.key for event in events],
+        [event.text for event in events],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_MANY, [build_source(tenant.id), now(), *columns])
+        cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFY_CHANNEL, str(tenant.id)])
 
 
 def build_source(tenant_id: UUID) -> str:

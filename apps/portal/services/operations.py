@@ -18,6 +18,7 @@ from django.db.models import Count
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from apps.connectors.services.capture_census import count_captures
 from apps.engine.services.census import count_active_runs
 from apps.events.services.backlog import measure_backlog
 from apps.tenancy.choices import TenantStatus
@@ -76,9 +77,20 @@ def _read_database() -> list[GaugeMetricFamily]:
         for status, count in count_active_runs().items():
             runs.add_metric([status], count)
         backlog = measure_backlog()
+        census = count_captures()
+        captures = GaugeMetricFamily("portal_captures", "Change captures by status", labels=["status"])
+        for status, count in census.by_status.items():
+            captures.add_metric([status], count)
     return [
         tenants,
         runs,
+        captures,
+        GaugeMetricFamily("portal_captures_alarmed", "Change captures with a warning or worse", value=census.alarmed),
+        GaugeMetricFamily("portal_capture_lag_seconds", "The most that a capture is behind", value=census.lag_s),
+        GaugeMetricFamily("portal_capture_lag_bytes", "The most log that a capture must read", value=census.lag_bytes),
+        GaugeMetricFamily(
+            "portal_capture_retained_bytes", "The most log that a source keeps for one", value=census.retained_bytes
+        ),
         GaugeMetricFamily(
             "portal_events_oldest_seconds", "Age of the oldest event not numbered yet", value=backlog.oldest_s
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.connectors.base import CheckRun
+from apps.connectors.capture.source import ChangeSource
 from apps.connectors.contracts import CheckResult
 from apps.connectors.exceptions import EntityGone
 from apps.connectors.sql import discovery
@@ -86,6 +87,10 @@ class PostgresConnector(SqlConnector):
         run.step("Sign in", log_in)
         run.step("Read tables", see)
         return run.result("The connection works.")
+
+    def change_source(self) -> ChangeSource:
+        """Logical decoding of this database."""
+        return ChangeSource(self.endpoint)
 
     def _take(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
         self.config = dict(config)
