@@ -16,9 +16,11 @@ from apps.connectors.contracts import (
     CheckResult,
     CheckStep,
     ConnectionContext,
+    ConsumeRequest,
     Control,
     EntityPage,
     EntitySchema,
+    IncomingMessage,
     Manifest,
     Partition,
     QueryRequest,
@@ -126,6 +128,43 @@ class Writer(ABC):
         """
 
 
+class MessageSource(ABC):
+    """Messages of one queue or topic, taken one batch after the other. Not thread-safe."""
+
+    @abstractmethod
+    def receive(self, limit: int, *, wait_s: float) -> list[IncomingMessage]:
+        """Messages that are there, at most `limit`, in the broker's order; none after `wait_s` without any.
+
+        Raises:
+            SystemUnavailable: the connection is lost; what was not acknowledged comes again.
+            EntityGone: the queue or topic is gone.
+        """
+
+    @abstractmethod
+    def acknowledge(self, messages: Sequence[IncomingMessage]) -> None:
+        """Tell the broker that a whole batch of `receive` is kept; call it after the commit, never before.
+
+        Raises:
+            SystemUnavailable: they may come again.
+        """
+
+    def lag(self) -> int | None:
+        """Messages that wait at the broker; None where it does not tell."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave; what was not acknowledged stays with the broker. Safe to repeat."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Snapshot(ABC):
     """A consistent view of the source that stays open until it is closed."""
 
@@ -222,6 +261,10 @@ class ConnectorBase(ABC):
     def query(self, request: QueryRequest) -> Iterator[pa.RecordBatch]:
         """Rows of a read-only statement in the system's own language."""
         raise NotSupported(f"{self.manifest.name} does not take statements.", value=request.text[:80])
+
+    def open_consumer(self, request: ConsumeRequest) -> MessageSource:
+        """Messages of a queue or topic as they come."""
+        raise NotSupported(f"{self.manifest.name} has no messages to consume.", value=request.source)
 
     def pushdown_url(self) -> str | None:
         """Identity of the physical database; equal values mean one statement can reach both. None: never."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config.runtime import frontend, postgres
+from config.runtime.brokers import ensure_brokers
 from config.runtime.browser import ensure_chromium, has_browser_tests
 from config.runtime.console import Failure, console, format_elapsed, paint, strip_styles
 from config.runtime.environment import build_portal_environment, ensure_secrets
@@ -129,7 +130,7 @@ async def _check_everything(
         if with_browser:
             env["CHROMIUM_PATH"] = str(await asyncio.to_thread(ensure_chromium))
 
-    lanes: list[Coroutine[Any, Any, Any]] = [serve(), prepare_browser()]
+    lanes: list[Coroutine[Any, Any, Any]] = [serve(), asyncio.to_thread(ensure_brokers), prepare_browser()]
     if not selection and not fast:
         lanes += [_check_code(report, env), _check_frontend(report)]
     elif with_browser:

@@ -10,6 +10,7 @@ from apps.connectors.contracts.catalog import (
     Manifest,
     SecretField,
 )
+from apps.connectors.contracts.messaging import ConsumeRequest, IncomingMessage, OutgoingMessage, message_schema
 from apps.connectors.contracts.reading import (
     SOURCE_POSITION,
     Control,
@@ -37,13 +38,16 @@ __all__ = [
     "CheckStep",
     "Connection",
     "ConnectionContext",
+    "ConsumeRequest",
     "Control",
     "CursorRange",
     "EntityField",
     "EntityPage",
     "EntityRef",
     "EntitySchema",
+    "IncomingMessage",
     "Manifest",
+    "OutgoingMessage",
     "Partition",
     "QueryRequest",
     "ReadRequest",
@@ -54,4 +58,5 @@ __all__ = [
     "Watermark",
     "WriteRequest",
     "WriteResult",
+    "message_schema",
 ]

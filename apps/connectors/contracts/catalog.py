@@ -40,6 +40,7 @@ class Capabilities:
         record_results: the writer answers per record (row errors do not fail the part).
         uploads: the connection accepts uploaded files.
         change_capture: `change_source` streams what changes in the system.
+        consume: `open_consumer` takes messages as they come.
         max_batch_rows: largest sensible batch.
     """
 
@@ -58,6 +59,7 @@ class Capabilities:
     record_results: bool = False
     uploads: bool = False
     change_capture: bool = False
+    consume: bool = False
     max_batch_rows: int = DEFAULT_BATCH_ROWS
 
     def to_json(self) -> dict[str, Any]:
