@@ -67,6 +67,7 @@ _BUILDER = {
     "environment:manage",
     "run:start",
     "webhook:edit",
+    "consumer:edit",
     "event:define",
     "event:publish",
     "task:answer",
@@ -79,6 +80,7 @@ _OPERATOR = {
     "connection:use",
     "event:replay",
     "webhook:inspect",
+    "consumer:inspect",
     "task:answer",
 }
 

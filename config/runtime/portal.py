@@ -1,4 +1,4 @@
-"""`make run`: servers, front end, schema, demo, then web, workers, beat, relay and capture until Ctrl-C."""
+"""`make run`: servers, front end, schema, demo, then web, workers, beat, relay, capture and consumers until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -125,6 +125,7 @@ def build_programs(env: Mapping[str, str], host: str, port: int) -> list[Program
         ("beat", "yellow", (*celery, "beat", "--loglevel", "WARNING", "--pidfile=")),
         ("relay", "bright_magenta", (python, "manage.py", "run_relay")),
         ("capture", "magenta", (python, "manage.py", "run_capture")),
+        ("consumers", "bright_green", (python, "manage.py", "run_consumers")),
     ]
     # Beat writes a line for every ring, each few seconds; only its troubles are worth a terminal.
     levels = {"beat": {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")}}
@@ -179,7 +180,7 @@ async def _start(supervisor: Supervisor, host: str, port: int) -> None:
             phase.note = "built" if built else "unchanged"
 
     await run_together(prepare_data(), prepare_pages())
-    with console.phase("Web, workers, beat, relay, capture"):
+    with console.phase("Web, workers, beat, relay, capture, consumers"):
         programs = build_programs(env, host, port)
         for program in programs:
             await supervisor.start(program)

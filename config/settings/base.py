@@ -54,6 +54,7 @@ TENANT_APPS = [
     "apps.quality",
     "apps.integrations",
     "apps.engine",
+    "apps.messaging",
 ]
 INSTALLED_APPS = [*SHARED_APPS, *[app for app in TENANT_APPS if app not in SHARED_APPS]]
 
@@ -189,6 +190,9 @@ SPECTACULAR_SETTINGS = {
         "RunTriggerEnum": "apps.engine.choices.RunTrigger",
         "EventSubscriptionStatusEnum": "apps.events.choices.SubscriptionStatus",
         "EventCompatibilityEnum": "apps.events.choices.Compatibility",
+        "ConsumerStatusEnum": "apps.messaging.choices.ConsumerStatus",
+        "DeadLetterStatusEnum": "apps.messaging.choices.LetterStatus",
+        "MessageFormatEnum": "apps.messaging.choices.MessageFormat",
         "WebhookEndpointStatusEnum": "apps.events.choices.EndpointStatus",
         "WebhookEndpointStateEnum": ["active", "paused"],
         "EventDeliveryStatusEnum": "apps.events.choices.DeliveryStatus",

@@ -23,6 +23,7 @@ CELERY_BEAT_SCHEDULE = {
     "anchor-audit": {"task": "audit.anchor", "schedule": 300.0},
     "collect-staging": {"task": "connectors.collect_staging_all", "schedule": 86_400.0},
     "purge-events": {"task": "events.purge", "schedule": 86_400.0},
+    "purge-messages": {"task": "messaging.purge", "schedule": 86_400.0},
     "purge-quarantine": {"task": "quality.purge_all", "schedule": 86_400.0},
     "collect-garbage": {"task": "engine.collect_garbage", "schedule": 3600.0},
 }

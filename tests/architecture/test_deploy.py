@@ -130,7 +130,7 @@ def test_production_image_starts_with_production_settings() -> None:
     assert (ROOT / f"{settings[1].replace('.', '/')}.py").exists()
 
 
-@pytest.mark.parametrize("name", ["migrate", "web", "worker-control", "worker-loads", "beat", "relay"])
+@pytest.mark.parametrize("name", ["migrate", "web", "worker-control", "worker-loads", "beat", "relay", "consumers"])
 def test_role_runs_a_command_that_exists(name: str) -> None:
     service = list_portal_services()[name]
     if "command" in service:

@@ -39,6 +39,7 @@ from apps.events.services.event_contracts import create_contract
 from apps.events.services.inbound_endpoints import create_endpoint
 from apps.events.services.subscriptions import create_subscription
 from apps.integrations.models import Environment, Flow, FlowVersion
+from apps.messaging.models import Consumer, DeadLetter
 from apps.quality.models import QuarantinedRow, Reconciliation
 from apps.tenancy.services.context import tenant_context
 
@@ -181,6 +182,12 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
             flow.pk, "dev", kind="schedule", name=CANARY, cron="0 9 * * *", zone="UTC", actor=actor
         )
         Firing.objects.create(trigger=trigger, due_at=now(), error={"message": CANARY})
+        consumer = Consumer.objects.create(
+            name=CANARY, environment=environment, connection=CANARY, source=CANARY, event_type=CANARY
+        )
+        letter = DeadLetter.objects.create(
+            consumer=consumer, code=CANARY, reason=CANARY, source=CANARY, body=CANARY.encode(), size_bytes=1
+        )
         delivery = Delivery.objects.create(subscription=subscription, event=event, number=1, error=CANARY)
         key, secret = create_api_key(CANARY, scopes=["flow:view"], actor=actor_for_user(person))
     return {
@@ -199,6 +206,8 @@ def acme_ids(acme: Any, user_for: Callable[..., User], settings: Any) -> dict[st
         "endpoint_id": str(endpoint.id),
         "message_id": str(message.id),
         "delivery_id": str(delivery.id),
+        "consumer_id": str(consumer.id),
+        "letter_id": str(letter.id),
         "run_id": str(run.id),
         "step_id": str(step.id),
         "effect_id": str(effect.id),
@@ -266,6 +275,7 @@ def snapshot(tenant: Any) -> list[Any]:
     models += (EventSubscription, Event, Delivery, InboundEndpoint, InboundMessage, EventContract, ContractVersion)
     models += (HumanTask, TaskAnswer, Effect)
     models += (Trigger, Firing)
+    models += (Consumer, DeadLetter)
     with tenant_context(tenant):
         return [sorted(map(str, model.objects.values_list())) for model in models]
 

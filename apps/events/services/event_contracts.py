@@ -208,7 +208,7 @@ def publish_custom_event(
         problem = Problem("type", "events.type_undefined", f"The type {type_} is not defined here.")
         raise EventInvalid(problem.message, field="type", problems=[problem], remedy="Define it under event contracts.")
     payload = to_json(data)
-    _check_data(schema, payload)
+    check_data(schema, payload)
     text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
     key = subject if key is None else key
     check_size(type_, text, subject, key)
@@ -287,7 +287,12 @@ def _find_refused(value: Any, depth: int = 0) -> str | None:
     return None
 
 
-def _check_data(schema: Mapping[str, Any], payload: Any) -> None:
+def check_data(schema: Mapping[str, Any], payload: Any) -> None:
+    """Refuse data that do not fit a contract's schema.
+
+    Raises:
+        EventInvalid: with a problem for each place.
+    """
     problems = []
     for error in jsonschema.Draft202012Validator(dict(schema)).iter_errors(payload):
         place = ".".join(["data", *map(str, error.absolute_path)])

@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("apps.quality.api.urls")),
     path("", include("apps.integrations.api.urls")),
     path("", include("apps.engine.api.urls")),
+    path("", include("apps.messaging.api.urls")),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
     path("<path:rest>", UnknownRouteView.as_view()),
