@@ -11,7 +11,9 @@ import {
   StatusBadge,
   useMfe,
 } from "@portal/ui";
+import type { ReactNode } from "react";
 import { EffectList } from "./EffectList";
+import { StageTree } from "./StageTree";
 import { StepData } from "./StepData";
 
 const MARKS: Partial<Record<StepStatus, IconName>> = {
@@ -42,85 +44,103 @@ interface StageListProps {
   onRestart?: (stage: Stage) => void;
 }
 
-/** The stages in order; each bar shows when the stage ran within the whole run. With `data`, each opens. */
-export function StageList({ runId, stages, data, effects, onDecided, onRestart }: StageListProps) {
-  const { locale } = useMfe();
+const at = (iso: string | null) => (iso ? new Date(iso).getTime() : null);
+
+/** The stages in order, those of a process as a tree; each bar shows when the stage ran within the whole run. */
+export function StageList({ stages, data, ...rest }: StageListProps) {
   if (!stages.length)
     return (
       <Empty icon="clock" title="Waiting for a worker">
         Stages appear as soon as the run is planned.
       </Empty>
     );
-  const at = (iso: string | null) => (iso ? new Date(iso).getTime() : null);
   const starts = stages.map((stage) => at(stage.started_at)).filter((value): value is number => value !== null);
   const first = Math.min(...starts);
   const last = Math.max(...stages.map((stage) => at(stage.ended_at) ?? (stage.started_at ? Date.now() : first)));
-  const span = Math.max(1, last - first);
+  const span = { first, length: Math.max(1, last - first) };
+  const row = (stage: Stage, toggle: ReactNode) => (
+    <StageRow key={`${stage.path}#${stage.attempt}`} stage={stage} span={span} data={data} toggle={toggle} {...rest} />
+  );
+  if (data) return <StageTree stages={stages} row={row} />;
   return (
     <ol>
-      {stages.map((stage) => {
-        const start = at(stage.started_at);
-        const end = at(stage.ended_at) ?? Date.now();
-        const detail = detailOf(stage.detail);
-        const mark = MARKS[stage.status];
-        return (
-          <li key={`${stage.path}#${stage.attempt}`} className="stage">
-            <span className={`mark ${stage.status}`}>
-              {stage.status === "running" ? <Spinner /> : mark ? <Icon name={mark} size={12} /> : null}
-            </span>
-            <div className="body">
-              <div className="row wrap between">
-                <span className="strong small">
-                  {stage.name}
-                  {stage.path.startsWith(UNDO) && <span className="badge plain">undoing</span>}
-                  {stage.inherited && <span className="badge plain">kept</span>}
-                  {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
-                </span>
-                <span className="row gap-3 xs muted num">
-                  {stage.rows ? <span>{formatCount(stage.rows, locale)} rows</span> : null}
-                  {stage.rows_per_s ? <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span> : null}
-                  {stage.bytes ? <span>{formatBytes(stage.bytes, locale)}</span> : null}
-                  {start !== null && <span>{formatDuration(end - start)}</span>}
-                  {(start === null || stage.status === "parked") && <StatusBadge status={stage.status} />}
-                </span>
-              </div>
-              {start !== null && (
-                <div className={`bar ${stage.status}`} aria-hidden="true">
-                  <i
-                    style={{
-                      left: `${((start - first) / span) * 100}%`,
-                      width: `${Math.max(0.5, ((end - start) / span) * 100)}%`,
-                    }}
-                  />
-                </div>
-              )}
-              {detail && <span className="xs muted break">{detail}</span>}
-              <EffectList
-                runId={runId}
-                effects={effects.filter((effect) => effect.path === stage.path)}
-                waits={stage.status === "parked"}
-                onDecided={onDecided}
-              />
-              {data && (
-                <div className="row wrap gap-3 top">
-                  <StepData runId={runId} stepId={stage.id} name={stage.name} />
-                  {onRestart && !stage.path.startsWith(UNDO) && (
-                    <Button
-                      small
-                      tone="ghost"
-                      icon="refresh"
-                      aria-label={`Restart from ${stage.path}`}
-                      onClick={() => onRestart(stage)}
-                    >
-                      Restart from here…
-                    </Button>
-                  )}
-                </div>
-              )}
-            </div>
-          </li>
-        );
-      })}
+      {stages.map((stage) => (
+        <li key={`${stage.path}#${stage.attempt}`} className="stage">
+          {row(stage, null)}
+        </li>
+      ))}
     </ol>
+  );
+}
+
+interface StageRowProps extends Omit<StageListProps, "stages"> {
+  stage: Stage;
+  span: { first: number; length: number };
+  toggle: ReactNode;
+}
+
+function StageRow({ runId, stage, span, data, effects, onDecided, onRestart, toggle }: StageRowProps) {
+  const { locale } = useMfe();
+  const start = at(stage.started_at);
+  const end = at(stage.ended_at) ?? Date.now();
+  const detail = detailOf(stage.detail);
+  const mark = MARKS[stage.status];
+  return (
+    <div className="stage-row">
+      <span className={`mark ${stage.status}`}>
+        {stage.status === "running" ? <Spinner /> : mark ? <Icon name={mark} size={12} /> : null}
+      </span>
+      <div className="body">
+        <div className="row wrap between">
+          <span className="strong small">
+            {toggle}
+            {stage.name}
+            {stage.path.startsWith(UNDO) && <span className="badge plain">undoing</span>}
+            {stage.inherited && <span className="badge plain">kept</span>}
+            {stage.attempt > 1 && <span className="badge warn plain"> attempt {stage.attempt}</span>}
+          </span>
+          <span className="row gap-3 xs muted num">
+            {stage.rows ? <span>{formatCount(stage.rows, locale)} rows</span> : null}
+            {stage.rows_per_s ? <span>{formatCount(Math.round(stage.rows_per_s), locale)}/s</span> : null}
+            {stage.bytes ? <span>{formatBytes(stage.bytes, locale)}</span> : null}
+            {start !== null && <span>{formatDuration(end - start)}</span>}
+            {(start === null || stage.status === "parked") && <StatusBadge status={stage.status} />}
+          </span>
+        </div>
+        {start !== null && (
+          <div className={`bar ${stage.status}`} aria-hidden="true">
+            <i
+              style={{
+                left: `${((start - span.first) / span.length) * 100}%`,
+                width: `${Math.max(0.5, ((end - start) / span.length) * 100)}%`,
+              }}
+            />
+          </div>
+        )}
+        {detail && <span className="xs muted break">{detail}</span>}
+        <EffectList
+          runId={runId}
+          effects={effects.filter((effect) => effect.path === stage.path)}
+          waits={stage.status === "parked"}
+          onDecided={onDecided}
+        />
+        {data && (
+          <div className="row wrap gap-3 top">
+            <StepData runId={runId} stepId={stage.id} name={stage.name} />
+            {onRestart && !stage.path.startsWith(UNDO) && (
+              <Button
+                small
+                tone="ghost"
+                icon="refresh"
+                aria-label={`Restart from ${stage.path}`}
+                onClick={() => onRestart(stage)}
+              >
+                Restart from here…
+              </Button>
+            )}
+          </div>
+        )}
+      </div>
+    </div>
   );
 }
