@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.access.contracts import Actor
 from apps.core.ids import uuid7
 from apps.events.contracts import EventRecord
-from apps.events.models import Event, Subscription
+from apps.events.models import Event, ParkedEvent, Subscription
 from apps.events.services.backlog import list_tenants_with_backlog
 from apps.events.services.leadership import LOCK_KEY
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
+from apps.events.services.redrive import redrive_events, skip_events
 from apps.events.services.relay import Relay, RelayOptions
 from apps.tenancy.services.context import tenant_context
 from tests.events.factories import Recorder, registered
@@ -122,6 +124,29 @@ def test_the_backlog_names_the_tenants_that_have_one(committed_acme: Any, commit
     publish(committed_globex, 1)
 
     assert list_tenants_with_backlog() == [committed_globex.id]
+
+
+@pytest.mark.parametrize("decide", [redrive_events, skip_events], ids=["redriven", "given-up"])
+def test_a_decision_about_a_dead_event_shows_without_anything_new(committed_acme: Any, decide: Any) -> None:
+    broken = threading.Event()
+    broken.set()
+
+    def fault(event: EventRecord) -> None:
+        if broken.is_set() and event.data["number"] == 1:
+            raise ValueError
+
+    item = recorder(fault)
+    with registered(item), running() as relay:
+        settle(relay)
+        publish(committed_acme, 1, 2)
+        with tenant_context(committed_acme):
+            dead = ParkedEvent.objects.filter(subscription__name=item.name, status="dead")
+            assert wait_for(dead.exists)
+            settle(relay)
+            broken.clear()
+            assert decide(item.name, actor=Actor.system("tests")) == 1
+        expected = [1, 2] if decide is redrive_events else [2]
+        assert wait_for(lambda: item.numbers_of(committed_acme) == expected)
 
 
 def test_what_was_published_while_no_relay_ran_is_delivered(committed_acme: Any) -> None:

@@ -38,6 +38,24 @@ def list_tenants_with_backlog() -> list[UUID]:
     return [row[0] for row in survey_tenants(question)]
 
 
+def list_subscribers_with_due_events() -> list[tuple[UUID, str]]:
+    """(tenant's id, subscriber) where a parked event's time has come: of a retry, or because a person revived it."""
+
+    def question(tenant: Tenant) -> sql.Composable:
+        return sql.SQL(
+            "SELECT {id}::uuid, reader.name FROM {reader} reader WHERE EXISTS (SELECT 1 FROM {parked} parked"
+            " WHERE parked.subscription_id = reader.id AND parked.status = {waiting}"
+            " AND parked.retry_at <= clock_timestamp())"
+        ).format(
+            id=sql.Literal(str(tenant.id)),
+            reader=sql.Identifier(tenant.schema_name, "events_subscription"),
+            parked=sql.Identifier(tenant.schema_name, "events_parkedevent"),
+            waiting=sql.Literal(str(ParkedStatus.WAITING)),
+        )
+
+    return [(row[0], row[1]) for row in survey_tenants(question)]
+
+
 def list_tenants_with_due_deliveries() -> list[UUID]:
     """Ids of served tenants with a delivery whose time has come."""
 

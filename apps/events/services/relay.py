@@ -18,7 +18,7 @@ from django.db import connection
 from apps.core.exceptions import NotFound
 from apps.core.services.hint_sender import hint_sender
 from apps.events.registries import subscribers
-from apps.events.services.backlog import list_tenants_with_backlog
+from apps.events.services.backlog import list_subscribers_with_due_events, list_tenants_with_backlog
 from apps.events.services.delivery import deliver_events
 from apps.events.services.job_queue import Job, JobQueue
 from apps.events.services.leadership import RelaySession
@@ -139,6 +139,8 @@ class Relay:
         try:
             for tenant_id in list_tenants_with_backlog():
                 self.queue.mark(Job(tenant_id))
+            for tenant_id, subscriber in list_subscribers_with_due_events():
+                self.queue.mark(Job(tenant_id, subscriber))
         except Exception as error:  # noqa: BLE001 - the next poll tries again; notifications still work
             log.warning("relay_poll_failed", error=f"{type(error).__name__}: {error}")
             connection.close()
