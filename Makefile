@@ -22,7 +22,7 @@ test: ## lint, types, layer rules, all tests, on servers of their own; T=tests/e
 test-fast: ## only pytest, without browser and slow tests; T=… selects
 	@exec $(RUNTIME) test-fast
 
-test-chaos: ## kill workers in the middle of loads and processes, N=100 times
+test-chaos: ## the long chaos suites (kills, database stops, …); N=200 SEED=7 T=tests/chaos/test_kills.py
 	@exec $(RUNTIME) test-chaos
 
 lint: ## ruff, layer rules, mypy

@@ -26,6 +26,15 @@ PASSWORD = "correct-horse-battery-staple"
 _numbers = itertools.count(1)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seeds and figures of the chaos suites, from whichever process ran them."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
+    for report in reports:
+        for name, line in report.user_properties:
+            if name == "chaos" and report.when == "call":
+                terminalreporter.write_line(str(line))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _live_servers_may_block() -> None:
     """Playwright keeps an event loop in the main thread; Django's guard against that is meant for production."""

@@ -56,11 +56,14 @@ def _test(*, fast: bool) -> int:
 
 
 def _test_chaos() -> int:
-    """Kill workers of loads and processes N times (default 100): 0 lost of N bounds the rate below 3/N (95 %)."""
+    """Play the long forms: each suite's own number of faults, or N; 0 wrong of N bounds the rate below 3/N (95 %)."""
     from config.runtime.verification import run_tests
 
     os.environ["CHAOS_RUNS"] = os.environ.get("N") or "100"
-    return run_tests("tests/engine/test_kill.py tests/engine/test_process_kill.py -m slow")
+    os.environ["CHAOS_N"] = os.environ.get("N", "")
+    os.environ["CHAOS_SEED"] = os.environ.get("SEED", "")
+    suites = os.environ.get("T") or "tests/chaos tests/engine/test_kill.py tests/engine/test_process_kill.py"
+    return run_tests(f"{suites} -m 'chaos or slow'")
 
 
 def _with_servers(module: str, *arguments: str) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -15,24 +13,11 @@ from apps.core.ids import uuid7
 from apps.events.services.numbering import number_events
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import tenant_context
+from tests.chaos.history import check_log
 from tests.events.factories import Recorder, registered, visit
 
 pytestmark = pytest.mark.committed
 Entry = tuple[str, int]
-
-
-def check_history(published: Iterable[Entry], seen: Iterable[Entry]) -> list[str]:
-    """What is wrong with a history of (key, number); the numbers of a key were committed in ascending order."""
-    wanted, found = set(published), Counter(seen := list(seen))
-    wrong = [f"lost {entry}" for entry in sorted(wanted - set(found))]
-    wrong += [f"unknown {entry}" for entry in sorted(set(found) - wanted)]
-    wrong += [f"doubled {entry}" for entry, count in sorted(found.items()) if count > 1]
-    last: dict[str, int] = {}
-    for key, number in seen:
-        if number < last.get(key, -1):
-            wrong.append(f"reordered {(key, number)}")
-        last[key] = max(number, last.get(key, -1))
-    return wrong
 
 
 class Careless(Recorder):
@@ -55,24 +40,6 @@ class Careless(Recorder):
         if self.held is not None and event.key == "k3":
             self.seen.append((tenant.id, self.held))
             self.held = None
-
-
-GOOD = [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]
-
-
-@pytest.mark.parametrize(
-    ("seen", "wrong"),
-    [
-        (GOOD, []),
-        (GOOD[:2] + GOOD[3:], ["lost ('a', 1)"]),
-        ([*GOOD, ("b", 1)], ["doubled ('b', 1)"]),
-        ([GOOD[2], GOOD[0], *GOOD[1:2], *GOOD[3:]], ["reordered ('a', 0)"]),
-        ([*GOOD, ("c", 0)], ["unknown ('c', 0)"]),
-    ],
-    ids=["good", "lost", "doubled", "reordered", "unknown"],
-)
-def test_checker_names_what_is_wrong(seen: list[Entry], wrong: list[str]) -> None:
-    assert check_history(GOOD, seen) == wrong
 
 
 @pytest.mark.parametrize("bug", ["", "lost", "doubled", "reordered"])
@@ -122,5 +89,5 @@ def test_late_commits_and_faults_leave_a_good_history(committed_acme: Any, bug: 
             threading.Event().wait(0.005)
         for thread in threads:
             thread.join()
-    wrong = check_history([(f"k{key}", number) for key in range(keys) for number in range(each)], seen())
+    wrong = check_log([(f"k{key}", number) for key in range(keys) for number in range(each)], seen())
     assert wrong == ([f"{bug} {('k3', 7)}"] if bug else [])
