@@ -26,7 +26,7 @@ from apps.engine.choices import (
 from apps.tenancy.models import TenantManager, TenantModel
 
 # What `advance` writes; everything else of a run or step is fixed when the row is made, or is written by its worker.
-MOVING_FIELDS = [
+MOVING_FIELDS = (
     "status",
     "rows_read",
     "rows_accepted",
@@ -50,8 +50,8 @@ MOVING_FIELDS = [
     "sla_missed_at",
     "cleaned_at",
     "updated_at",
-]
-STEP_FIELDS = [
+)
+STEP_FIELDS = (
     "status",
     "position",
     "latest",
@@ -70,7 +70,7 @@ STEP_FIELDS = [
     "started_at",
     "ended_at",
     "updated_at",
-]
+)
 
 
 class Run(TenantModel):

@@ -393,6 +393,24 @@ class PublishedVersion:
 
 
 @dataclass(frozen=True)
+class Startable:
+    """What a run of a flow in an environment is pinned to at this moment.
+
+    Attributes:
+        flow_name: as it is now.
+        environment_id: the environment.
+        version_id, number: the version that is deployed there.
+        definition: that version's.
+    """
+
+    flow_name: str
+    environment_id: UUID
+    version_id: UUID
+    number: int
+    definition: Definition
+
+
+@dataclass(frozen=True)
 class DefinitionCheck:
     """Findings about one definition.
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import QuerySet
 from psycopg.types.json import Jsonb
 
 from apps.connectors.selectors import find_connection, find_connection_by_slug
 from apps.events.contracts import Consumer
 from apps.integrations.choices import DeploymentStatus
-from apps.integrations.contracts import Definition, EnvironmentRef, FlowRef, PublishedVersion, read_definition
+from apps.integrations.contracts import (
+    Definition,
+    EnvironmentRef,
+    FlowRef,
+    PublishedVersion,
+    Startable,
+    read_definition,
+)
 from apps.integrations.exceptions import (
     BindingMissing,
     EnvironmentNotFound,
@@ -19,6 +27,7 @@ from apps.integrations.exceptions import (
     VersionNotFound,
 )
 from apps.integrations.models import ConnectionBinding, Deployment, Environment, Flow, FlowVersion, Variable
+from apps.tenancy.models import check_tenant_entered
 
 DEFINITIONS_KEPT = 256
 _definitions: dict[UUID, Definition] = {}
@@ -214,14 +223,42 @@ def get_deployed_version(flow_id: UUID, environment: str) -> PublishedVersion:
     return found
 
 
+def find_startable(flow_id: UUID, environment: str) -> Startable | None:
+    """What a run would be started with, asked for in one statement; None when something stands against it."""
+    check_tenant_entered(Flow)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STARTABLE, {"flow": flow_id, "environment": environment, "active": DeploymentStatus.ACTIVE.value}
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    name, environment_id, version_id, number = row
+    definition = _definitions.get(version_id)
+    if definition is None:
+        definition = get_version_by_id(version_id).definition
+    return Startable(name, environment_id, version_id, number, definition)
+
+
+_STARTABLE = """
+SELECT flow.name, environment.id, version.id, version.number
+FROM integrations_flow flow
+JOIN integrations_environment environment ON environment.slug = %(environment)s
+JOIN integrations_deployment deployment ON deployment.flow_id = flow.id
+  AND deployment.environment_id = environment.id AND deployment.status = %(active)s
+JOIN integrations_flow_version version ON version.id = deployment.version_id
+WHERE flow.id = %(flow)s AND flow.archived_at IS NULL AND flow.paused_at IS NULL
+"""
+
+
 def find_binding(environment_id: UUID, slot: str) -> UUID | None:
     """Connection in use that a slot means in an environment: the bound one, else the connection of that short name."""
     bound = ConnectionBinding.objects.filter(environment_id=environment_id, slot=slot).first()
     if bound is not None:
-        connection = find_connection(bound.connection_id)
+        found = find_connection(bound.connection_id)
     else:
-        connection = find_connection_by_slug(slot)
-    return None if connection is None or connection.archived_at is not None else connection.id
+        found = find_connection_by_slug(slot)
+    return None if found is None or found.archived_at is not None else found.id
 
 
 def resolve_binding(environment_id: UUID, slot: str) -> UUID:

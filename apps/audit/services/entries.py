@@ -16,6 +16,7 @@ from apps.audit.services.chain import compute_content_hash
 from apps.core.clock import now
 from apps.core.ids import uuid7
 from apps.tenancy.services.context import require_tenant
+from apps.tenancy.services.rows import Statements
 
 
 def record_audit(
@@ -26,6 +27,7 @@ def record_audit(
     target_id: object,
     summary: str,
     facts: Mapping[str, Any] | None = None,
+    into: Statements | None = None,
 ) -> UUID:
     """Append an entry to the current tenant's log.
 
@@ -38,6 +40,7 @@ def record_audit(
         target_type, target_id: what it was done to.
         summary: one sentence for a person, at most 500 characters.
         facts: JSON-able details; decimals, dates and ids become text. Never put a secret here.
+        into: statements of the caller's transaction that it is to travel with; sent at once when absent.
 
     Returns:
         Id of the entry.
@@ -60,6 +63,9 @@ def record_audit(
         request_id=str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64],
     )
     entry.content_hash = content_hash_of(entry, str(require_tenant().id))
+    if into is not None:
+        into.insert([entry])
+        return entry.id
     with transaction.atomic():
         # `atomic` so that outside a transaction the insert and the deferred chaining are one all the same.
         entry.save(force_insert=True)

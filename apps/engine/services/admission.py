@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -11,34 +14,72 @@ from apps.engine.choices import RunKind, RunStatus, StepStatus
 from apps.engine.models import Run, StepResult
 from apps.engine.services.doorbell import ring_run
 from apps.engine.services.limits import engine_limits
+from apps.tenancy.models import check_tenant_entered
 
 RUNG_AT_ONCE = 3
 HOLDING_SLOTS = (RunStatus.RUNNING, RunStatus.CANCELLING)
+_LONGEST_WAITING = "SELECT id FROM engine_run WHERE status = %s AND id <> %s ORDER BY id LIMIT %s"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine.admission:' || current_schema(), 0))"
 
 
 def lock_admission() -> None:
     """Serialise admission in this tenant until the transaction ends (two visitors may not spend the same slot)."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('engine.admission:' || current_schema(), 0))")
+        cursor.execute(_LOCK)
 
 
-def find_reason_to_wait(run: Run) -> str:
+@dataclass(frozen=True)
+class Demand:
+    """What there is of a tenant's runs of one sort, counted under the admission lock.
+
+    Attributes:
+        holding: runs that hold a slot.
+        same: of them, those of the same flow and environment.
+        queued: runs of any sort that wait for a slot.
+        now: the database's time.
+    """
+
+    holding: int
+    same: int
+    queued: int
+    now: datetime
+
+
+# The counts are a statement of their own: its snapshot must be taken when the lock is held.
+_COUNT = """
+    SELECT count(*) FILTER (WHERE holds), count(*) FILTER (WHERE holds AND flow_id = %s AND environment_id = %s),
+           count(*) FILTER (WHERE status = %s), statement_timestamp()
+    FROM (
+        SELECT flow_id, environment_id, status, status = ANY(%s) AND (kind = %s) = %s AND id <> %s AS holds
+        FROM engine_run WHERE status = ANY(%s)
+    ) AS active
+"""
+
+
+def lock_demand(run: Run) -> Demand:
+    """Lock admission until the transaction ends, and count, without the run itself."""
+    check_tenant_entered(Run)
+    holding = [str(status) for status in HOLDING_SLOTS]
+    process = str(RunKind.PROCESS)
+    queued = RunStatus.QUEUED.value
+    parameters: list[Any] = [run.flow_id, run.environment_id, queued, holding, process, run.kind == process, run.pk]
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_LOCK};\n{_COUNT}", [*parameters, [*holding, queued]])
+        cursor.nextset()
+        row = cursor.fetchone()
+    return Demand(*row)
+
+
+def find_reason_to_wait(run: Run, demand: Demand) -> str:
     """Why a queued run may not start now, as a sentence; empty when it may."""
     limits = engine_limits()
-    lock_admission()
-    holding = Run.objects.filter(status__in=HOLDING_SLOTS).exclude(pk=run.pk)
     most, most_of_flow = limits.tenant_runs, limits.flow_runs
     if run.kind == RunKind.PROCESS:
-        holding = holding.filter(kind=RunKind.PROCESS)
         most, most_of_flow = limits.tenant_processes, run.concurrency or limits.flow_processes
-    else:
-        holding = holding.exclude(kind=RunKind.PROCESS)
-    counts = list(holding.values_list("flow_id", "environment_id"))
-    if len(counts) >= most:
-        return f"{len(counts)} runs of this organisation are active; at most {most} may be."
-    same = sum(1 for flow_id, env_id in counts if (flow_id, env_id) == (run.flow_id, run.environment_id))
-    if same >= most_of_flow:
-        return f"{same} other run(s) of this flow are active in this environment; at most {most_of_flow} may be."
+    if demand.holding >= most:
+        return f"{demand.holding} runs of this organisation are active; at most {most} may be."
+    if demand.same >= most_of_flow:
+        return f"{demand.same} other run(s) of this flow are active in this environment; at most {most_of_flow} may be."
     return ""
 
 
@@ -60,8 +101,10 @@ def find_busy_connections(ids: set[UUID]) -> set[UUID]:
 
 def ring_waiting_runs(ended: Run) -> None:
     """A slot became free: ring the runs that wait longest, so that they need not wait for the sweeper."""
-    waiting = Run.objects.filter(status=RunStatus.QUEUED).exclude(pk=ended.pk).order_by("id")
-    for run_id in waiting.values_list("pk", flat=True)[:RUNG_AT_ONCE]:
+    with connection.cursor() as cursor:
+        cursor.execute(_LONGEST_WAITING, [RunStatus.QUEUED.value, ended.pk, RUNG_AT_ONCE])
+        waiting = cursor.fetchall()
+    for (run_id,) in waiting:
         ring_run(run_id)
 
 

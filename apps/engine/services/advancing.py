@@ -19,16 +19,23 @@ from apps.engine.contracts import RunFacts, StepSpec, StepStats, canonical_hash
 from apps.engine.exceptions import DefinitionMismatch, RunCancelled, RunNotFound, StepPoisoned
 from apps.engine.models import MOVING_FIELDS, STEP_FIELDS, Run, StepResult
 from apps.engine.registries import programs, step_types
-from apps.engine.services.admission import find_busy_connections, find_reason_to_wait, ring_waiting_runs
+from apps.engine.services.admission import (
+    Demand,
+    find_busy_connections,
+    find_reason_to_wait,
+    lock_demand,
+    ring_waiting_runs,
+)
 from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, note_missed_sla, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.steering import CHILD_POLL, EVENT_RECHECK, LONG_POLL, Steerer, cancel_step, outputs_of
 from apps.engine.services.undoing import begin_undoing, stop_undoing
+from apps.tenancy.services.rows import Statements, select_rows
 
-# Written out: these two run at every visit, and building them anew costs more than asking the database.
-LOCK_RUN = "SELECT *, statement_timestamp() AS db_now FROM engine_run WHERE id = %s FOR UPDATE"
-ALL_STEPS = "SELECT * FROM engine_stepresult WHERE run_id = %s ORDER BY position, path, attempt"
+LOCK_RUN = "WHERE id = %s FOR UPDATE"
+ALL_STEPS = "WHERE run_id = %s ORDER BY position, path, attempt"
+DATABASE_TIME = ("db_now", "statement_timestamp()")
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,10 @@ def lock_run(run_id: UUID) -> Run:
     Raises:
         RunNotFound: there is none in this tenant.
     """
-    run: Run | None = next(iter(Run.objects.raw(LOCK_RUN, [run_id])), None)
-    if run is None:
+    found = select_rows(Run, LOCK_RUN, [run_id], extra=(DATABASE_TIME,))
+    if not found:
         raise RunNotFound(value=str(run_id))
-    return run
+    return found[0]
 
 
 def to_facts(run: Run, environment: str = "") -> RunFacts:
@@ -104,6 +111,15 @@ def advance(
         return advance_locked(run, claim_as=claim_as, prefer=prefer, quick_only=quick_only)
 
 
+def begin(run: Run, demand: Demand, into: Statements, inherited: Sequence[StepResult] = ()) -> None:
+    """Admit and plan a new run under the admission lock, and write its row with all that belongs to it."""
+    run.db_now = demand.now
+    visit = Visit(run, run.db_now, demand=demand, into=into, inherited=inherited)
+    visit.settle()
+    visit.schedule()
+    visit.save()
+
+
 def advance_locked(
     run: Run,
     *,
@@ -129,7 +145,17 @@ def advance_locked(
 class Visit:
     """One look at one run, under its lock."""
 
-    def __init__(self, run: Run, now: datetime, owner: str | None = None, *, careful: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        now: datetime,
+        owner: str | None = None,
+        *,
+        careful: bool = False,
+        demand: Demand | None = None,
+        into: Statements | None = None,
+        inherited: Sequence[StepResult] = (),
+    ) -> None:
         self.run = run
         self.now = now
         self.owner = owner
@@ -137,12 +163,15 @@ class Visit:
         self.facts = to_facts(run)
         self.limits = engine_limits()
         self.before = run.status
-        attempts = list(StepResult.objects.raw(ALL_STEPS, [run.pk]))
+        self.writes = Statements() if into is None else into
+        self.demand = demand
+        self.is_new = demand is not None
+        attempts = list(inherited) if self.is_new else select_rows(StepResult, ALL_STEPS, [run.pk])
         self.steps = [step for step in attempts if step.latest]
         self.attempts = {step.path: step.attempt for step in attempts}
         self.by_path = {step.path: step for step in self.steps}
         self.changed: dict[UUID, StepResult] = {}
-        self.fresh: list[StepResult] = []
+        self.fresh: list[StepResult] = list(inherited)
         self.busy: set[UUID] | None = None
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -154,7 +183,7 @@ class Visit:
         if self.run.status == RunStatus.CANCELLING:
             self._settle_cancelling()
             return
-        if canonical_hash(self.run.definition) != self.run.definition_hash:
+        if not self.is_new and canonical_hash(self.run.definition) != self.run.definition_hash:
             raise DefinitionMismatch(f"The stored definition of run {self.run.pk} was changed after it started.")
         if programs.get(self.run.kind).steers:
             Steerer(self, self.owner).settle()
@@ -194,7 +223,7 @@ class Visit:
         self.run.rows_per_s = round(self.run.rows_read / seconds, 1) if seconds > 0 else 0.0
         note_missed_sla(self.run, self.now)
         programs.get(self.run.kind).ended(to_facts(self.run), succeeded=status == RunStatus.SUCCEEDED)
-        publish_run(self.run, event)
+        publish_run(self.run, event, into=self.writes)
         ring_waiting_runs(self.run)
         if self.run.parent_id is not None:
             ring_run(self.run.parent_id)
@@ -211,7 +240,7 @@ class Visit:
                 self.run.write_result = step.output["write_result"]
 
     def admit(self) -> bool:
-        reason = find_reason_to_wait(self.run)
+        reason = find_reason_to_wait(self.run, self.demand or lock_demand(self.run))
         if reason:
             self.run.queue_reason = reason
             return False
@@ -219,7 +248,7 @@ class Visit:
         self.run.status = RunStatus.RUNNING
         self.run.started_at = self.run.started_at or self.now
         self.lines.append(("info", "Run started.", {"mode": self.run.mode, "version": self.run.version_number}))
-        publish_run(self.run, events.RUN_STARTED)
+        publish_run(self.run, events.RUN_STARTED, into=self.writes)
         return True
 
     def _settle_cancelling(self) -> None:
@@ -372,6 +401,8 @@ class Visit:
         self.changed[step.pk] = step
         self.busy = None  # the claim itself may have filled a connection
         self._write_steps()
+        if step.connections:
+            self.writes.send()  # so that it is counted when the next one asks
         steered = programs.get(self.run.kind).steers
         outputs = outputs_of(self.steps) if steered else self.outputs()
         return ClaimedStep(
@@ -437,21 +468,23 @@ class Visit:
         self.changed[step.pk] = step
 
     def _write_steps(self) -> None:
-        """New steps in one statement, changed ones in one statement each; a new step is written with its changes."""
+        """Changed steps in one statement, new ones in another; a new step is written with its changes."""
         fresh = {step.pk for step in self.fresh}
-        for step in self.changed.values():  # first, so that an attempt is closed before the next one is there
-            if step.pk not in fresh:
-                step.save(update_fields=STEP_FIELDS)
-        if self.fresh:
-            StepResult.objects.bulk_create(self.fresh)
+        # Changed ones first, so that an attempt is closed before the next one is there.
+        self.writes.update([step for step in self.changed.values() if step.pk not in fresh], STEP_FIELDS)
+        self.writes.insert(self.fresh)
         self.fresh, self.changed = [], {}
 
     def save(self) -> None:
         """Write the run and its log lines; hint browsers when something shown has changed."""
         self._write_steps()
         if self.lines:
-            write_lines(self.run, self.lines)
-        self.run.save(update_fields=MOVING_FIELDS)
+            write_lines(self.run, self.lines, into=self.writes)
+        if self.is_new:
+            self.writes.insert([self.run])
+        else:
+            self.writes.update([self.run], MOVING_FIELDS)
+        self.writes.send()
         if self.lines or self.run.status != self.before:
             hint_run(self.run, urgent=self.run.status != self.before)
 
@@ -468,4 +501,5 @@ def _new_step(run: Run, spec: StepSpec, position: int, attempt: int) -> StepResu
         config=dict(spec.config),
         connections=list(spec.connections),
         timeout_s=spec.timeout_s,
+        due_at=run.db_now,
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from apps.engine.contracts import RunFacts, canonical_hash
-from apps.integrations.contracts import FlowDefinition
+from apps.integrations.contracts import Definition, FlowDefinition
 from apps.integrations.process_contracts import ProcessDefinition
 
 KEPT = 64
 _parsed: dict[str, FlowDefinition] = {}
 _processes: dict[str, ProcessDefinition] = {}
+_pinned: dict[UUID, tuple[dict[str, Any], str]] = {}
 
 
 def parse_definition(data: Mapping[str, Any]) -> FlowDefinition:
@@ -43,4 +45,17 @@ def parse_process(run: RunFacts) -> ProcessDefinition:
         if len(_processes) >= KEPT:
             _processes.clear()
         _processes[key] = found
+    return found
+
+
+def pin_definition(definition: Definition, version_id: UUID | None) -> tuple[dict[str, Any], str]:
+    """JSON of a definition and its hash, for a run to carry; of a published version, which never changes, made once."""
+    found = None if version_id is None else _pinned.get(version_id)
+    if found is None:
+        document = definition.to_json()
+        found = (document, canonical_hash(document))
+        if version_id is not None:
+            if len(_pinned) >= KEPT:
+                _pinned.clear()
+            _pinned[version_id] = found
     return found

@@ -16,6 +16,7 @@ from apps.engine.events import RUN_SLA_MISSED, RunChanged, RunSlaMissed
 from apps.engine.models import Run, RunLog
 from apps.events.services.outbox import publish_event
 from apps.tenancy.services.context import require_tenant
+from apps.tenancy.services.rows import Statements
 
 MESSAGE_CHARS = 2000
 HINT_EVERY_S = 0.3
@@ -24,13 +25,16 @@ _hinted: dict[UUID, float] = {}
 Line = tuple[str, str, dict[str, Any]]
 
 
-def write_lines(run: Run, lines: Sequence[Line]) -> None:
+def write_lines(run: Run, lines: Sequence[Line], *, into: Statements | None = None) -> None:
     """Append lines `(level, message, facts)`; the caller holds the run's row lock and saves `log_seq`."""
     rows = []
     for level, message, facts in lines:
         run.log_seq += 1
         rows.append(RunLog(run_id=run.pk, seq=run.log_seq, level=level, message=message[:MESSAGE_CHARS], facts=facts))
-    RunLog.objects.bulk_create(rows)
+    statements = Statements() if into is None else into
+    statements.insert(rows, leave_out=("id", "at"))
+    if into is None:
+        statements.send()
 
 
 def append_lines(run_id: UUID, lines: Sequence[Line]) -> None:
@@ -48,8 +52,8 @@ def append_lines(run_id: UUID, lines: Sequence[Line]) -> None:
     )
 
 
-def publish_run(run: Run, type_: str) -> None:
-    """Publish a run event in the caller's transaction."""
+def publish_run(run: Run, type_: str, *, into: Statements) -> None:
+    """Publish a run event in the caller's transaction, with its other statements."""
     error = run.error or {}
     publish_event(
         type_,
@@ -70,6 +74,7 @@ def publish_run(run: Run, type_: str) -> None:
             error_code=error.get("code"),
             error=error.get("message"),
         ),
+        into=into,
     )
 
 

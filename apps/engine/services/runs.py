@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from apps.access.contracts import Actor
 from apps.access.services.permissions import check_permission
 from apps.audit.services.entries import record_audit
-from apps.engine.choices import ACTIVE_RUN_STATUSES, RunKind, RunMode, RunStatus, RunTrigger
+from apps.engine.choices import ACTIVE_RUN_STATUSES, RunKind, RunMode, RunTrigger
 from apps.engine.contracts import canonical_hash
 from apps.engine.exceptions import (
     DraftNotHere,
@@ -23,8 +23,9 @@ from apps.engine.exceptions import (
     TenantBusy,
 )
 from apps.engine.models import Run, StepResult
-from apps.engine.services.advancing import advance_locked, lock_run
-from apps.engine.services.definitions import parse_definition
+from apps.engine.services.admission import lock_demand
+from apps.engine.services.advancing import begin
+from apps.engine.services.definitions import parse_definition, pin_definition
 from apps.engine.services.journal import hint_run
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.processes.scopes import check_input
@@ -32,8 +33,15 @@ from apps.engine.services.slas import find_deadline
 from apps.integrations.contracts import Definition, FlowDefinition, FlowRef
 from apps.integrations.exceptions import FlowArchived, FlowPaused
 from apps.integrations.process_contracts import ProcessDefinition
-from apps.integrations.selectors import get_deployed_version, get_environment, get_flow, get_version
+from apps.integrations.selectors import (
+    find_startable,
+    get_deployed_version,
+    get_environment,
+    get_flow,
+    get_version,
+)
 from apps.integrations.shape import is_process
+from apps.tenancy.services.rows import Statements
 
 CURSOR_MODES = (RunMode.INCREMENTAL,)
 DRAFT = "draft"
@@ -102,6 +110,7 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
         return known
     pinned = _pin(request)
     definition = pinned.definition
+    document, definition_hash = pin_definition(definition, pinned.version_id)
     parameters = dict(request.parameters)
     if isinstance(definition, ProcessDefinition):
         mode = str(RunMode.FULL)
@@ -120,7 +129,8 @@ def start_run(request: StartRequest, *, actor: Actor) -> Run:
         kind=RunKind.PROCESS if process else RunKind.LOAD,
         mode=mode,
         trigger=request.trigger,
-        definition=definition.to_json(),
+        definition=document,
+        definition_hash=definition_hash,
         parameters=parameters,
         since=request.since or "",
         idempotency_key=request.idempotency_key or None,
@@ -154,14 +164,14 @@ def launch_run(
     Raises:
         RunAlreadyActive, TenantBusy: see `start_run`.
     """
-    run.definition_hash = canonical_hash(run.definition)
+    run.definition_hash = run.definition_hash or canonical_hash(run.definition)
     run.requested_by_kind, run.requested_by_id, run.requested_by_name = actor.kind, actor.id, actor.name
     try:
         with transaction.atomic():
-            if Run.objects.filter(status=RunStatus.QUEUED).count() >= engine_limits().tenant_queue:
+            demand = lock_demand(run)
+            if demand.queued >= engine_limits().tenant_queue:
                 raise TenantBusy()
-            run.save(force_insert=True)
-            StepResult.objects.bulk_create(inherited)
+            writes = Statements()
             record_audit(
                 actor=actor,
                 action="run.started",
@@ -174,10 +184,10 @@ def launch_run(
                     "trigger": run.trigger,
                     **(facts or {}),
                 },
+                into=writes,
             )
-            run = lock_run(run.pk)
-            run.sla_due_at = find_deadline(run.flow_id, run.environment_id, due_at or run.db_now)
-            advance_locked(run)
+            run.sla_due_at = find_deadline(run.flow_id, run.environment_id, due_at or demand.now)
+            begin(run, demand, writes, inherited)
             hint_run(run, urgent=False)
     except IntegrityError as error:
         raise explain_conflict(error, run) from error
@@ -213,6 +223,17 @@ class _Pinned:
 
 
 def _pin(request: StartRequest) -> _Pinned:
+    if request.version is None:
+        deployed = find_startable(request.flow_id, request.environment)
+        if deployed is not None:
+            return _Pinned(
+                deployed.definition,
+                deployed.flow_name,
+                deployed.environment_id,
+                deployed.version_id,
+                deployed.number,
+            )
+    # The long way, which also says what is wrong.
     environment = get_environment(request.environment)
     flow = get_flow(request.flow_id)
     if flow.archived:

@@ -18,6 +18,7 @@ from apps.events.exceptions import EventInvalid
 from apps.events.registries import get_event_type
 from apps.events.services.payloads import to_payload
 from apps.tenancy.services.context import require_tenant
+from apps.tenancy.services.rows import Statements
 
 NOTIFY_CHANNEL = "portal_events"
 MAX_DATA_BYTES = 64 * 1024
@@ -47,7 +48,9 @@ class NewEvent:
     key: str
 
 
-def publish_event(type_: str, *, subject: str, data: Any, key: str | None = None) -> UUID:
+def publish_event(
+    type_: str, *, subject: str, data: Any, key: str | None = None, into: Statements | None = None
+) -> UUID:
     """Append an event to the current tenant's log.
 
     Part of the caller's transaction: it exists if and only if that commits, and costs one statement and no lock, so
@@ -58,6 +61,7 @@ def publish_event(type_: str, *, subject: str, data: Any, key: str | None = None
         subject: what it is about, `<kind>/<id>` (`run/0198…`).
         data: mapping of the payload's fields, or the payload dataclass; at most 64 KiB of JSON, and no secrets.
         key: events of one key are delivered in the order of their commits; the subject when absent.
+        into: statements of the caller's transaction that it is to travel with; sent at once when absent.
 
     Returns:
         Id of the event.
@@ -72,28 +76,18 @@ def publish_event(type_: str, *, subject: str, data: Any, key: str | None = None
     text = json.dumps(to_payload(event_type, data), ensure_ascii=False, allow_nan=False)
     key = subject if key is None else key
     check_size(event_type.type, text, subject, key)
-    return append_event(event_type.type, text, subject=subject, key=key)
+    return append_event(event_type.type, text, subject=subject, key=key, into=into)
 
 
-def append_event(type_: str, text: str, *, subject: str, key: str) -> UUID:
+def append_event(type_: str, text: str, *, subject: str, key: str, into: Statements | None = None) -> UUID:
     """Append an event whose data were checked already, as JSON text. Everybody else calls `publish_event`."""
     tenant = require_tenant()
     event_id = uuid7()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            [
-                event_id,
-                type_,
-                build_source(tenant.id),
-                subject,
-                now(),
-                key,
-                text,
-                NOTIFY_CHANNEL,
-                str(tenant.id),
-            ],
-        )
+    statements = Statements() if into is None else into
+    source = build_source(tenant.id)
+    statements.add(_INSERT, [event_id, type_, source, subject, now(), key, text, NOTIFY_CHANNEL, str(tenant.id)])
+    if into is None:
+        statements.send()
     return event_id
 
 
