@@ -223,42 +223,48 @@ class CaptureStreamInvalid(TerminalError):
     code = "connectors.capture_stream_invalid"
 
 
-class CaptureSlotLost(TerminalError):
+class CaptureBroken(TerminalError):
+    """The capture cannot go on where it was; only a restart helps."""
+
+    code = "connectors.capture_broken"
+
+
+class CaptureSlotLost(CaptureBroken):
     """The replication slot is gone, and with it changes that were not captured."""
 
     code = "connectors.capture_slot_lost"
     default_remedy = "Restart the capture: it makes a new slot and reads every table again."
 
 
-class CaptureSlotDropped(TerminalError):
+class CaptureSlotDropped(CaptureBroken):
     """The disk guard dropped the replication slot, so that the source's disk does not fill up."""
 
     code = "connectors.capture_slot_dropped"
     default_remedy = "Find out why the capture fell behind, then restart it: it reads every table again."
 
 
-class CaptureGap(TerminalError):
+class CaptureGap(CaptureBroken):
     """The replication slot is ahead of what was captured: changes are missing."""
 
     code = "connectors.capture_gap"
     default_remedy = "Let nothing else read or move this slot; restart the capture: it reads every table again."
 
 
-class CaptureOtherServer(TerminalError):
+class CaptureOtherServer(CaptureBroken):
     """The connection leads to another database server than the capture began with."""
 
     code = "connectors.capture_other_server"
     default_remedy = "Correct the connection, or restart the capture: it reads every table of the new server."
 
 
-class CaptureKeyChanged(TerminalError):
+class CaptureKeyChanged(CaptureBroken):
     """The key of a captured table changed."""
 
     code = "connectors.capture_key_changed"
     default_remedy = "Restart the capture: it takes the new key and reads every table again."
 
 
-class CaptureTruncated(TerminalError):
+class CaptureTruncated(CaptureBroken):
     """A table was emptied while its first snapshot was being resumed."""
 
     code = "connectors.capture_truncated"

@@ -41,6 +41,7 @@ class CaptureProblemSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
     remedy = serializers.CharField(allow_blank=True)
+    needs_restart = serializers.BooleanField(help_text="Going on would fail again.")
     at = serializers.DateTimeField()
 
 

@@ -99,7 +99,6 @@ class ChangeSource:
             raise CaptureRefused(
                 " ".join(problem.message for problem in found.problems),
                 field=first.path,
-                remedy=" ".join(problem.hint for problem in found.problems if problem.hint) or None,
                 problems=found.problems,
             )
         return found.tables

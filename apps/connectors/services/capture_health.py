@@ -17,7 +17,7 @@ from apps.connectors.choices import AlarmLevel, CapturePhase, CaptureStatus
 from apps.connectors.exceptions import CaptureSlotDropped, CaptureSlotLost
 from apps.connectors.models import ChangeCapture
 from apps.connectors.selectors import get_capture_row
-from apps.connectors.services.capture_state import fail_capture, hint
+from apps.connectors.services.capture_state import fail_capture, hint, problem_of
 from apps.connectors.services.captures import VIEW, delete_capture
 from apps.connectors.services.sessions import open_connection
 from apps.core.clock import now
@@ -171,9 +171,7 @@ def _guard(row: ChangeCapture, state: SlotState | None) -> None:
         problem = CaptureSlotDropped(f"The replication slot was dropped to keep the source's disk free: {kept}.")
         stopped = fail_capture(row.id, problem, fence=None)
         if not stopped:
-            ChangeCapture.objects.filter(id=row.id, status=CaptureStatus.FAILED).update(
-                problem={**(row.problem or {}), "code": problem.code, "message": problem.message}
-            )
+            ChangeCapture.objects.filter(id=row.id, status=CaptureStatus.FAILED).update(problem=problem_of(problem))
         _drop_slot(row)
 
 
@@ -188,7 +186,7 @@ def _drop_slot(row: ChangeCapture) -> None:
 
 
 def _size(number: int) -> str:
-    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
+    return f"{number / 1e9:.1f} GB" if number >= 1_000_000_000 else f"{number / 1e6:.0f} MB"
 
 
 def _text(moment: datetime) -> str:

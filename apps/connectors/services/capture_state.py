@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from apps.connectors import events
 from apps.connectors.choices import CaptureStatus
+from apps.connectors.exceptions import CaptureBroken
 from apps.connectors.models import ChangeCapture
 from apps.core.clock import now
 from apps.core.exceptions import PortalError
@@ -187,6 +188,7 @@ def problem_of(error: PortalError) -> dict[str, Any]:
         "code": error.code,
         "message": error.message,
         "remedy": error.remedy or "",
+        "needs_restart": isinstance(error, CaptureBroken),
         "at": now().isoformat().replace("+00:00", "Z"),
     }
 

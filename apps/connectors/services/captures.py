@@ -32,10 +32,9 @@ VIEW, EDIT = "capture:view", "capture:edit"
 MAX_CAPTURES = 20
 MAX_TABLES = 200
 MAX_NAME_CHARS = 120
-GIB = 1 << 30
-WARN_WAL_BYTES = 1 * GIB
-MAX_WAL_BYTES = 8 * GIB
-LEAST_WAL_BYTES = 16 << 20
+WARN_WAL_BYTES = 1_000_000_000
+MAX_WAL_BYTES = 8_000_000_000
+LEAST_WAL_BYTES = 16_000_000
 WARN_LAG_S = 300
 
 
@@ -241,7 +240,7 @@ def _save_new(row: ChangeCapture) -> None:
 def _check_limits(row: ChangeCapture) -> None:
     if row.warn_wal_bytes < LEAST_WAL_BYTES:
         raise ConfigInvalid(
-            "A warning is given from 16 MiB of log on.", field="warn_wal_bytes", value=row.warn_wal_bytes
+            "A warning is given from 16 MB of log on.", field="warn_wal_bytes", value=row.warn_wal_bytes
         )
     if row.max_wal_bytes <= row.warn_wal_bytes:
         raise ConfigInvalid(

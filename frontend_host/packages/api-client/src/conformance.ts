@@ -48,6 +48,7 @@ export const conforms: {
   control: Fits<Documented["Control"], T.Control>;
   preview: Fits<Documented["Preview"], T.Preview>;
   version: Fits<Documented["VersionSummary"], T.FlowVersion>;
+  capture: Fits<Documented["Capture"], T.Capture>;
 } = {
   connection: true,
   connector: true,
@@ -78,4 +79,5 @@ export const conforms: {
   control: true,
   preview: true,
   version: true,
+  capture: true,
 };

@@ -94,6 +94,110 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/captures": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Change captures, newest first. */
+        readonly get: operations["capture_list"];
+        readonly put?: never;
+        /** @description Begin to capture; a database that is not ready is refused with the statements that help. */
+        readonly post: operations["capture_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/captures/{capture_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The capture with its last measured health. */
+        readonly get: operations["capture_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        /** @description Drop its slot and publication at the source, then forget it; the events stay. */
+        readonly delete: operations["capture_delete"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/captures/{capture_id}/measure": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Ask the source how the slot is, now. */
+        readonly post: operations["capture_measure"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/captures/{capture_id}/pause": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Pause; the source keeps its log meanwhile. */
+        readonly post: operations["capture_pause"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/captures/{capture_id}/restart": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Begin again with a new slot and every row read again. */
+        readonly post: operations["capture_restart"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/captures/{capture_id}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Go on where it was paused or failed. */
+        readonly post: operations["capture_resume"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/connections": {
         readonly parameters: {
             readonly query?: never;
@@ -2090,6 +2194,13 @@ export interface components {
             readonly id: string | null;
             readonly name: string;
         };
+        /**
+         * @description * `ok` - ok
+         *     * `warning` - warning
+         *     * `critical` - critical
+         * @enum {string}
+         */
+        readonly AlarmEnum: "ok" | "warning" | "critical";
         /** @description An answer: what the form asks for. */
         readonly AnswerRequest: {
             readonly answer: {
@@ -2212,6 +2323,126 @@ export interface components {
              */
             readonly rest_days: readonly number[];
             readonly holidays?: readonly string[];
+        };
+        /** @description Tables of a connection whose changes become events of type `row.changed.v1`. */
+        readonly Capture: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            /** Format: uuid */
+            readonly connection: string;
+            readonly connection_name: string;
+            readonly connection_slug: string;
+            readonly tables: readonly components["schemas"]["CaptureTable"][];
+            readonly slot: string;
+            readonly publication: string;
+            readonly own_publication: boolean;
+            readonly with_snapshot: boolean;
+            readonly status: components["schemas"]["CaptureStatusEnum"];
+            readonly phase: components["schemas"]["CapturePhaseEnum"];
+            /** @description Place in the source's log up to which everything is captured. */
+            readonly position: string;
+            /** @description Tables that the first snapshot has read completely. */
+            readonly tables_read: number;
+            readonly rows_read: number;
+            readonly changes: number;
+            /** Format: date-time */
+            readonly last_commit_at: string | null;
+            /** Format: date-time */
+            readonly last_event_at: string | null;
+            /** Format: date-time */
+            readonly retry_at: string | null;
+            readonly problem: components["schemas"]["CaptureProblem"] | null;
+            readonly health: components["schemas"]["CaptureHealth"];
+            readonly alarm: components["schemas"]["AlarmEnum"];
+            readonly warn_wal_bytes: number;
+            readonly max_wal_bytes: number;
+            readonly drop_at_limit: boolean;
+            readonly warn_lag_s: number;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        readonly CaptureColumn: {
+            readonly name: string;
+            readonly type: string;
+        };
+        readonly CaptureCreateRequest: {
+            readonly name: string;
+            /** Format: uuid */
+            readonly connection: string;
+            readonly tables: readonly string[];
+            /**
+             * @description One that an administrator has made.
+             * @default
+             */
+            readonly publication: string;
+            /**
+             * @description Publish the rows that are there first.
+             * @default true
+             */
+            readonly with_snapshot: boolean;
+            /** @default 1000000000 */
+            readonly warn_wal_bytes: number;
+            /** @default 8000000000 */
+            readonly max_wal_bytes: number;
+            /**
+             * @description Drop the slot at the limit, so that the source's disk stays free; else only warn.
+             * @default true
+             */
+            readonly drop_at_limit: boolean;
+            /** @default 300 */
+            readonly warn_lag_s: number;
+        };
+        /** @description How the slot was when it was last measured; empty before the first time. */
+        readonly CaptureHealth: {
+            /** Format: date-time */
+            readonly measured_at?: string;
+            /** Format: date-time */
+            readonly failed_at?: string;
+            /** @description Why the source could not be asked; empty when it could. */
+            readonly error?: string;
+            /** @description `reserved`, `extended`, `unreserved`, `lost` or `missing`. */
+            readonly wal_status?: string;
+            readonly active?: boolean;
+            /** @description Log that the source keeps for the capture. */
+            readonly retained_bytes?: number;
+            /** @description Log that the source can still write before the slot is lost. */
+            readonly safe_bytes?: number | null;
+            /** @description Log that is not captured yet. */
+            readonly lag_bytes?: number;
+            /** @description At least so many seconds behind. */
+            readonly lag_s?: number;
+            readonly reasons?: readonly string[];
+        };
+        /**
+         * @description * `new` - new
+         *     * `snapshot` - snapshot
+         *     * `streaming` - streaming
+         * @enum {string}
+         */
+        readonly CapturePhaseEnum: "new" | "snapshot" | "streaming";
+        /** @description Why it does not go on; while it runs, it tries again by itself. */
+        readonly CaptureProblem: {
+            readonly code: string;
+            readonly message: string;
+            readonly remedy: string;
+            /** @description Going on would fail again. */
+            readonly needs_restart: boolean;
+            /** Format: date-time */
+            readonly at: string;
+        };
+        /**
+         * @description * `running` - running
+         *     * `paused` - paused
+         *     * `failed` - failed
+         *     * `deleting` - deleting
+         * @enum {string}
+         */
+        readonly CaptureStatusEnum: "running" | "paused" | "failed" | "deleting";
+        readonly CaptureTable: {
+            readonly name: string;
+            readonly keys: readonly string[];
+            readonly columns: readonly components["schemas"]["CaptureColumn"][];
         };
         /**
          * @description * `skip` - Leave them out
@@ -3007,12 +3238,19 @@ export interface components {
             /** Format: date-time */
             readonly last_checked_at: string | null;
         };
+        /**
+         * @description * `load` - load
+         *     * `mount` - mount
+         *     * `render` - render
+         * @enum {string}
+         */
+        readonly FailureReportPhaseEnum: "load" | "mount" | "render";
         /** @description A micro-frontend that failed in somebody's browser. */
         readonly FailureReportRequest: {
             /** @description Id shown to the person. */
             readonly report_id: string;
             readonly remote: string;
-            readonly phase: components["schemas"]["PhaseEnum"];
+            readonly phase: components["schemas"]["FailureReportPhaseEnum"];
             readonly message: string;
             readonly stack?: string | null;
             readonly release: string;
@@ -3378,6 +3616,19 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Calendar"][];
         };
+        readonly PaginatedCaptureList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Capture"][];
+        };
         readonly PaginatedCloudEventOutputList: {
             /**
              * Format: uri
@@ -3707,13 +3958,6 @@ export interface components {
             readonly id: string | null;
             readonly name: string;
         };
-        /**
-         * @description * `load` - load
-         *     * `mount` - mount
-         *     * `render` - render
-         * @enum {string}
-         */
-        readonly PhaseEnum: "load" | "mount" | "render";
         /** @description A mapping on sample rows. */
         readonly Preview: {
             readonly source_fields: readonly components["schemas"]["TypedField"][];
@@ -5262,6 +5506,253 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedCaptureList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["CaptureCreateRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_delete: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Forget it although its slot cannot be dropped; an administrator must drop that. */
+                readonly force?: boolean;
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_measure: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_pause: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_restart: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly capture_resume: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly capture_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Capture"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

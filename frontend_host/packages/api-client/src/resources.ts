@@ -243,6 +243,16 @@ export function createResources(http: Http) {
       message: (id: string, call?: CallOptions) =>
         http.get<T.WebhookMessageDetail>(`/webhook-messages/${enc(id)}`, {}, call),
     },
+    captures: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Capture>>("/captures", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Capture>(`/captures/${enc(id)}`, {}, call),
+      create: (body: T.CaptureInput) => http.post<T.Capture>("/captures", body),
+      pause: (id: string) => http.post<T.Capture>(`/captures/${enc(id)}/pause`),
+      resume: (id: string) => http.post<T.Capture>(`/captures/${enc(id)}/resume`),
+      restart: (id: string) => http.post<T.Capture>(`/captures/${enc(id)}/restart`),
+      measure: (id: string) => http.post<T.Capture>(`/captures/${enc(id)}/measure`),
+      remove: (id: string, force: boolean) => http.delete(`/captures/${enc(id)}${force ? "?force=true" : ""}`),
+    },
     audit: (query: Query, call?: CallOptions) => http.get<Page<T.AuditEntry>>("/audit", query, call),
   };
 }

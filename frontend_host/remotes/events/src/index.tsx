@@ -1,4 +1,5 @@
 import { defineRemote, Empty, Link, matchRoute, Page, useMfe } from "@portal/ui";
+import { CaptureSection } from "./CaptureSection";
 import { ExplorerSection } from "./ExplorerSection";
 import styles from "./events.css?inline";
 import { IncomingSection } from "./IncomingSection";
@@ -11,6 +12,7 @@ const SECTIONS = [
   { path: "/events/types", label: "Types", permission: "event:view", body: TypesSection },
   { path: "/events/webhooks", label: "Webhooks out", permission: "webhook:view", body: SubscriptionsSection },
   { path: "/events/incoming", label: "Webhooks in", permission: "webhook:view", body: IncomingSection },
+  { path: "/events/captures", label: "Change capture", permission: "capture:view", body: CaptureSection },
 ];
 
 function App() {

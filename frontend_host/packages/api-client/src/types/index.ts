@@ -1,5 +1,6 @@
 /** Shapes of REST v2 as the pages use them. Amounts and totals are decimal strings and are never parsed to numbers. */
 export * from "./access";
+export * from "./captures";
 export * from "./connections";
 export * from "./events";
 export * from "./flows";

@@ -59,6 +59,12 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   confirmed: ["ok", "Confirmed"],
   refused: ["bad", "Refused"],
   unknown: ["warn", "Not known"],
+  reading: ["info live", "Reading"],
+  streaming: ["ok live", "Following"],
+  retrying: ["warn", "Trying again"],
+  warning: ["warn", "Warning"],
+  critical: ["bad", "Critical"],
+  deleting: ["warn", "Deleting"],
 };
 
 /** The status of a run, stage, connection, row, reconciliation, subscription, delivery, task or effect; never by colour alone. */
