@@ -22,6 +22,14 @@ class ConnectionStatus(StrEnum):
     FAILING = "failing"
 
 
+class CircuitState(StrEnum):
+    """Whether a connection's system is called."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
 class EntityKind(StrEnum):
     """What an entity is in its system."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,9 @@ ROW_CHANGED = "row.changed.v1"
 CAPTURE_SCHEMA_CHANGED = "capture.schema_changed.v1"
 CAPTURE_FAILED = "capture.failed.v1"
 CAPTURE_ALARM = "capture.alarm.v1"
+
+CIRCUIT_OPENED = "connection.circuit_opened.v1"
+CIRCUIT_CLOSED = "connection.circuit_closed.v1"
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,25 @@ class CaptureAlarm:
     retained_bytes: int
     lag_bytes: int
     lag_s: int
+
+
+@dataclass(frozen=True)
+class CircuitOpened:
+    """A connection's system failed several times in a row; nothing calls it before `until`."""
+
+    connection_id: UUID
+    name: str
+    failures: int
+    code: str
+    message: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class CircuitClosed:
+    """A connection's system is called again: it answered, or somebody reset the circuit (`by`)."""
+
+    connection_id: UUID
+    name: str
+    opened_at: datetime
+    by: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
 from apps.core.exceptions import Conflict, NotFound, TerminalError, TooLarge, TransientError, ValidationFailed
 
 
@@ -16,6 +19,41 @@ class SystemUnavailable(TransientError):
 
     code = "connectors.unavailable"
     default_remedy = "Check that the system is running and reachable from the portal; the run can be resumed."
+
+
+class TransactionConflict(SystemUnavailable):
+    """The system rolled a transaction back for the sake of another one."""
+
+    code = "connectors.transaction_conflict"
+    default_remedy = "Nothing to do: the call is repeated. If it happens often, load at another time of day."
+
+
+class CircuitOpen(TransientError):
+    """The system failed several times in a row, so it is left alone for a while."""
+
+    code = "connectors.circuit_open"
+    default_remedy = "Wait until the next attempt, or mend the system and choose Try now on the connection's page."
+
+    def __init__(self, message: str, *, connection_id: UUID, until: datetime, retry_after_s: int) -> None:
+        """Say of which connection, and until when.
+
+        Args:
+            message: sentence for the reader.
+            connection_id: the connection.
+            until: when the next call may be let through, by the database's clock.
+            retry_after_s: the same as whole seconds from now, at least 1.
+        """
+        super().__init__(
+            message, connection_id=str(connection_id), until=until.isoformat(), retry_after_s=retry_after_s
+        )
+        self.connection_id = connection_id
+        self.until = until
+
+
+class CircuitInvalid(ValidationFailed):
+    """The settings of the circuit breaker have problems."""
+
+    code = "connectors.circuit_invalid"
 
 
 class HostUnknown(TerminalError):

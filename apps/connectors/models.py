@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from apps.connectors.choices import AlarmLevel, CapturePhase, CaptureStatus, ConnectionStatus
+from apps.connectors.choices import AlarmLevel, CapturePhase, CaptureStatus, CircuitState, ConnectionStatus
 from apps.tenancy.models import TenantModel
 
 
@@ -83,3 +83,37 @@ class ChangeCapture(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Breaker(TenantModel):
+    """The circuit breaker of a connection; there is none before the first failure or setting. Times: the database's."""
+
+    connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="breaker")
+    enabled = models.BooleanField(default=True)
+    threshold = models.PositiveIntegerField(default=5, help_text="Failures in a row that open the circuit.")
+    pause_s = models.PositiveIntegerField(default=30, help_text="First pause; each failed probe doubles it.")
+    longest_pause_s = models.PositiveIntegerField(default=900)
+    state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in CircuitState],
+        default=CircuitState.CLOSED,
+    )
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    openings = models.PositiveIntegerField(default=0, help_text="Pauses in a row, without an answer between them.")
+    opened_at = models.DateTimeField(null=True, blank=True)
+    next_probe_at = models.DateTimeField(null=True, blank=True)
+    probe_epoch = models.BigIntegerField(default=0, help_text="Fencing number: rises with every probe.")
+    probe_expires_at = models.DateTimeField(null=True, blank=True)
+    last_failure = models.JSONField(null=True, blank=True, help_text="{code, message, remedy}")
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "connectors_breaker"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=[state.value for state in CircuitState]), name="breaker_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} {self.state}"

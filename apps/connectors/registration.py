@@ -19,6 +19,7 @@ register_permissions(
         ("connection:view", "See connections and what they offer"),
         ("connection:edit", "Create, change and archive connections"),
         ("connection:use", "Test connections, look at sample rows, upload files"),
+        ("connection:control", "Close the circuit of a connection by hand"),
         ("secret:write", "Store credentials"),
         ("capture:view", "See change captures and how they are"),
         ("capture:edit", "Create, pause, restart and delete change captures"),
@@ -37,6 +38,8 @@ for _type, _payload, _sentence in (
         events.CaptureAlarm,
         "A change capture's slot became a danger to its source, or is well again.",
     ),
+    (events.CIRCUIT_OPENED, events.CircuitOpened, "A connection's system failed several times and is left alone."),
+    (events.CIRCUIT_CLOSED, events.CircuitClosed, "A connection's system is called again."),
 ):
     event_types.register(EventType(_type, _payload, _sentence))
 live_kinds.register(LiveKind("connection", "connection:view"))

@@ -29,12 +29,12 @@ def to_connection(row: models.Connection) -> Connection:
 
 
 def get_connection_row(connection_id: UUID) -> models.Connection:
-    """The row, archived or not.
+    """The row with its circuit breaker, archived or not.
 
     Raises:
         ConnectionNotFound: this tenant has none with that id.
     """
-    row = models.Connection.objects.filter(id=connection_id).first()
+    row = models.Connection.objects.select_related("breaker").filter(id=connection_id).first()
     if row is None:
         raise ConnectionNotFound(value=connection_id)
     return row
@@ -70,7 +70,7 @@ def filter_connections(
     *, search: str = "", status: str = "", connector: str = "", archived: bool = False
 ) -> QuerySet[models.Connection]:
     """Connections of the tenant within the given limits, newest first when paged."""
-    found = models.Connection.objects.filter(archived_at__isnull=not archived)
+    found = models.Connection.objects.select_related("breaker").filter(archived_at__isnull=not archived)
     if search:
         found = found.filter(Q(name__icontains=search) | Q(slug__icontains=search))
     if status:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
+from uuid import UUID
 
 from django.db.models import Q
 
+from apps.connectors.events import CIRCUIT_CLOSED
 from apps.engine.choices import StepStatus
 from apps.engine.models import StepResult, Waiter
 from apps.engine.services.advancing import advance_locked, lock_run
+from apps.engine.services.circuits import CIRCUIT, list_runs_waiting_for
 from apps.engine.services.processes.waits import correlations_of, name_of, signal_of
 from apps.engine.services.triggers.firing import fire_events
 from apps.events.contracts import EventRecord, Subscriber
@@ -54,5 +57,25 @@ class FireTriggers(Subscriber):
         fire_events(events)
 
 
+class CallAgain(Subscriber):
+    """Rings the runs whose steps wait for a connection that is called again, before their own moment comes."""
+
+    name: ClassVar[str] = "engine.circuits"
+    types: ClassVar[tuple[str, ...]] = (CIRCUIT_CLOSED,)
+    ordered: ClassVar[bool] = False
+    from_beginning: ClassVar[bool] = False
+
+    def handle(self, tenant: TenantRef, event: EventRecord) -> None:
+        """One query, and one short lock for each waiting run."""
+        connection_id = str(event.data["connection_id"])
+        for run_id in list_runs_waiting_for(UUID(connection_id)):
+            run = lock_run(run_id)
+            StepResult.objects.filter(
+                run_id=run_id, status=StepStatus.PARKED, wait__kind=CIRCUIT, wait__facts__connection=connection_id
+            ).update(due_at=run.db_now)
+            advance_locked(run)
+
+
+subscribers.register(CallAgain())
 subscribers.register(WakeWaiters())
 subscribers.register(FireTriggers())

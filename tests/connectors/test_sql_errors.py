@@ -13,6 +13,7 @@ from apps.connectors.exceptions import (
     OutOfSpace,
     SystemUnavailable,
     TlsFailed,
+    TransactionConflict,
     WriteRefused,
 )
 from apps.connectors.sql.copy_encoding import column_type
@@ -29,7 +30,7 @@ from apps.core.exceptions import PortalError, TransientError
         (psycopg.errors.InsufficientPrivilege("x"), EntityGone),
         (psycopg.errors.AdminShutdown("x"), SystemUnavailable),
         (psycopg.errors.TooManyConnections("x"), SystemUnavailable),
-        (psycopg.errors.SerializationFailure("x"), SystemUnavailable),
+        (psycopg.errors.SerializationFailure("x"), TransactionConflict),
         (psycopg.OperationalError("server closed the connection"), SystemUnavailable),
         (psycopg.errors.NumericValueOutOfRange("x"), WriteRefused),
         (psycopg.errors.SyntaxError("x"), ConnectorFailed),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from apps.connectors.choices import ConnectionStatus
-from apps.connectors.models import Connection
+from apps.connectors.choices import CircuitState, ConnectionStatus
+from apps.connectors.models import Breaker, Connection
 
 MAX_CONFIG_KEYS = 100
 
@@ -65,11 +65,50 @@ class CheckResultSerializer(serializers.Serializer[Any]):
     steps = CheckStepSerializer(many=True)
 
 
+class CircuitFailureSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    remedy = serializers.CharField(allow_blank=True)
+
+
+class CircuitSerializer(serializers.ModelSerializer[Breaker]):
+    """Whether the system is called: closed (yes), open (no, until `next_probe_at`), half_open (one probe asks it)."""
+
+    state = serializers.ChoiceField(choices=[state.value for state in CircuitState], read_only=True)
+    last_failure = CircuitFailureSerializer(allow_null=True, read_only=True)
+
+    class Meta:
+        model = Breaker
+        fields = (
+            "state",
+            "enabled",
+            "threshold",
+            "pause_s",
+            "longest_pause_s",
+            "failures",
+            "opened_at",
+            "next_probe_at",
+            "last_failure",
+            "last_failure_at",
+        )
+        read_only_fields = fields
+
+
+class CircuitChangeSerializer(serializers.Serializer[Any]):
+    """What changes; the rest stays."""
+
+    enabled = serializers.BooleanField(required=False)
+    threshold = serializers.IntegerField(required=False, help_text="Failures in a row that open it, 1 to 100.")
+    pause_s = serializers.IntegerField(required=False, help_text="First pause, 1 to 3,600 s.")
+    longest_pause_s = serializers.IntegerField(required=False, help_text="Longest pause, up to 86,400 s.")
+
+
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     """A configured connection. Credentials are never shown; `secrets_set` names those that are stored."""
 
     secrets_set = serializers.SerializerMethodField()
     last_check = CheckResultSerializer(allow_null=True)
+    circuit = serializers.SerializerMethodField()
 
     class Meta:
         model = Connection
@@ -83,6 +122,7 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
             "status",
             "last_check",
             "last_checked_at",
+            "circuit",
             "builtin",
             "archived_at",
             "created_at",
@@ -94,6 +134,11 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
         """Names of the stored credentials."""
         names: list[str] = self.context["secret_names"].get(row.id, [])
         return names
+
+    @extend_schema_field(CircuitSerializer)
+    def get_circuit(self, row: Connection) -> dict[str, Any]:
+        """The circuit breaker; as configured at first while nothing has failed yet."""
+        return dict(CircuitSerializer(getattr(row, "breaker", None) or Breaker()).data)
 
 
 class _SecretsField(serializers.DictField):

@@ -11,6 +11,12 @@ urlpatterns = [
     path("connections/<uuid:connection_id>", views.ConnectionView.as_view(), name="connection"),
     path("connections/<uuid:connection_id>/restore", views.ConnectionRestoreView.as_view(), name="connection-restore"),
     path("connections/<uuid:connection_id>/check", views.ConnectionCheckView.as_view(), name="connection-check"),
+    path("connections/<uuid:connection_id>/circuit", views.CircuitView.as_view(), name="connection-circuit"),
+    path(
+        "connections/<uuid:connection_id>/circuit/reset",
+        views.CircuitResetView.as_view(),
+        name="connection-circuit-reset",
+    ),
     path("connections/<uuid:connection_id>/entities", views.EntityListView.as_view(), name="connection-entities"),
     path("connections/<uuid:connection_id>/entity", views.EntityView.as_view(), name="connection-entity"),
     path("connections/<uuid:connection_id>/sample", views.SampleView.as_view(), name="connection-sample"),

@@ -19,7 +19,7 @@ from apps.connectors.api import serializers as shapes
 from apps.connectors.models import Connection
 from apps.connectors.registries import connector_registry
 from apps.connectors.selectors import filter_connections, get_connection_row
-from apps.connectors.services import browsing, connections, uploads
+from apps.connectors.services import breakers, browsing, connections, uploads
 from apps.connectors.services.manifests import manifest_document
 from apps.connectors.services.sessions import OWNER_TYPE
 from apps.core.api.inputs import read_input
@@ -137,6 +137,35 @@ class ConnectionCheckView(APIView):
     def post(self, request: Request, connection_id: UUID) -> Response:
         """Try it step by step and remember the outcome."""
         return Response(connections.check_connection(connection_id, actor=actor_of(request)).to_json())
+
+
+class CircuitView(APIView):
+    """The circuit breaker of a connection."""
+
+    permission_classes = [HasPermission.of(write="connection:edit")]
+
+    @extend_schema(
+        operation_id="connection_circuit_update",
+        request=shapes.CircuitChangeSerializer,
+        responses=shapes.ConnectionSerializer,
+    )
+    def patch(self, request: Request, connection_id: UUID) -> Response:
+        """Change when it opens and how long it pauses."""
+        given = read_input(shapes.CircuitChangeSerializer, request.data)
+        breakers.change_breaker(connection_id, actor=actor_of(request), **given)
+        return connection_response(get_connection_row(connection_id))
+
+
+class CircuitResetView(APIView):
+    """Close the circuit by hand."""
+
+    permission_classes = [HasPermission.of(write="connection:control")]
+
+    @extend_schema(operation_id="connection_circuit_reset", request=None, responses=shapes.ConnectionSerializer)
+    def post(self, request: Request, connection_id: UUID) -> Response:
+        """Call the system again, whatever failed before. To ask it first, check the connection."""
+        breakers.reset_breaker(connection_id, actor=actor_of(request))
+        return connection_response(get_connection_row(connection_id))
 
 
 class DraftCheckView(APIView):

@@ -25,7 +25,8 @@ from apps.connectors.exceptions import (
 )
 from apps.connectors.models import Connection
 from apps.connectors.registries import connector_registry
-from apps.connectors.services.sessions import OWNER_TYPE, connect, open_connection
+from apps.connectors.services.breakers import forget_failures
+from apps.connectors.services.sessions import CHECK, OWNER_TYPE, connect, open_connection
 from apps.connectors.services.settings import ensure_config, ensure_required_secrets, ensure_secret_names
 from apps.core.clock import now
 from apps.core.exceptions import PortalError
@@ -131,6 +132,7 @@ def update_connection(
         return row
     if any(field != "name" for field in changed):
         row.status, row.last_check = ConnectionStatus.NEW, None
+        forget_failures(row.id, actor=actor)
     _save(row)
     _tell(row, "updated", actor, {"changed": changed})
     publish_event(
@@ -194,7 +196,7 @@ def check_connection(connection_id: UUID, *, actor: Actor) -> CheckResult:
     before = Connection.objects.filter(id=connection_id, archived_at=None).first()
     if before is None:
         raise ConnectionNotFound(value=connection_id)
-    result = _try(lambda: open_connection(connection_id, "check"))
+    result = _try(lambda: open_connection(connection_id, CHECK))
     with transaction.atomic():
         row = Connection.objects.select_for_update().get(id=connection_id)
         if row.config != before.config:

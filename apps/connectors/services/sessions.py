@@ -14,11 +14,14 @@ from apps.connectors.contracts import ConnectionContext
 from apps.connectors.exceptions import ConnectionNotFound
 from apps.connectors.registries import connector_registry
 from apps.connectors.selectors import get_connection_row
+from apps.connectors.services.breakers import admit
+from apps.connectors.services.watching import Watch, watch
 from apps.tenancy.services.context import require_tenant
 from apps.vault.services.scrubbing import remember_values
 from apps.vault.services.secrets import reveal_secrets
 
 OWNER_TYPE = "connection"
+CHECK = "check"
 
 
 def open_connection(connection_id: UUID, purpose: str, *, time_limit_s: float = 0.0) -> ConnectorBase:
@@ -31,6 +34,7 @@ def open_connection(connection_id: UUID, purpose: str, *, time_limit_s: float = 
 
     Raises:
         ConnectionNotFound: none with that id, or it is archived.
+        CircuitOpen: it failed several times in a row, and its pause is not over. A check probes all the same.
         EgressDenied, HostUnknown, SystemUnavailable, CredentialsRefused, TlsFailed: it cannot be reached.
     """
     row = get_connection_row(connection_id)
@@ -38,8 +42,17 @@ def open_connection(connection_id: UUID, purpose: str, *, time_limit_s: float = 
         raise ConnectionNotFound(
             f"The connection {row.name!r} is archived.", value=connection_id, remedy="Choose another connection."
         )
-    secrets = reveal_secrets(OWNER_TYPE, row.id, purpose=f"connection.{purpose}")
-    return connect(row.connector, row.config, secrets, purpose=purpose, connection_id=row.id, time_limit_s=time_limit_s)
+    watcher = Watch(admit(row, force=purpose == CHECK))
+    try:
+        secrets = reveal_secrets(OWNER_TYPE, row.id, purpose=f"connection.{purpose}")
+        opened = connect(
+            row.connector, row.config, secrets, purpose=purpose, connection_id=row.id, time_limit_s=time_limit_s
+        )
+    except BaseException as error:
+        watcher.failed(error)
+        watcher.close()
+        raise
+    return watch(opened, watcher)
 
 
 def connect(

@@ -19,11 +19,12 @@ from apps.connectors.exceptions import (
     SnapshotGone,
     SystemUnavailable,
     TlsFailed,
+    TransactionConflict,
     WriteRefused,
 )
 from apps.core.exceptions import PortalError
 
-UNAVAILABLE_CLASSES = ("08", "53", "57", "40")
+UNAVAILABLE_CLASSES = ("08", "53", "57")
 ENTITY_STATES = {"42P01", "3F000"}
 COLUMN_STATES = {"42703"}
 SPACE_STATES = {"53100"}
@@ -74,6 +75,8 @@ def translate(error: psycopg.Error | adbc_driver_manager.Error, *, entity: str |
             field=_column(error, text),
             remedy="Change the mapping of the field, or add a validation that keeps such rows out.",
         )
+    if state.startswith("40"):
+        return TransactionConflict(f"The database rolled the transaction back{named}: {text}")
     if state[:2] in UNAVAILABLE_CLASSES or (isinstance(error, psycopg.OperationalError) and not state):
         return SystemUnavailable(f"The database is not available: {text}")
     return ConnectorFailed(f"The database refused the statement{named}: {text}", value=entity, sqlstate=state or None)

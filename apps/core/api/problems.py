@@ -74,6 +74,8 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
         exc = TooLarge("The body is larger than the API takes.", limit_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     if isinstance(exc, PortalError):
         document = problem_document(exc, instance=instance)
+        if wait_s := exc.facts.get("retry_after_s"):
+            headers["Retry-After"] = str(wait_s)
         if exc.status >= 500:
             log.warning(
                 "request_failed", code=exc.code, detail=exc.message, **{k: str(v) for k, v in exc.facts.items()}

@@ -26,6 +26,7 @@ from apps.engine.services.admission import (
     lock_demand,
     ring_waiting_runs,
 )
+from apps.engine.services.circuits import ready_after_circuit
 from apps.engine.services.doorbell import ring_run, ring_step
 from apps.engine.services.journal import error_to_json, hint_run, note_missed_sla, publish_run, write_lines
 from apps.engine.services.limits import engine_limits
@@ -180,6 +181,8 @@ class Visit:
     def settle(self) -> None:
         """Apply every transition that the present truth allows."""
         self._expire_leases()
+        for step in ready_after_circuit(self.steps, self.now):
+            self.changed[step.pk] = step
         if self.run.status == RunStatus.CANCELLING:
             self._settle_cancelling()
             return
@@ -188,6 +191,10 @@ class Visit:
         if programs.get(self.run.kind).steers:
             Steerer(self, self.owner).settle()
             return
+        if self.run.status == RunStatus.WAITING:
+            if self._all_parked():
+                return
+            self.run.status = RunStatus.QUEUED
         if self.run.status == RunStatus.QUEUED and not self.admit():
             return
         failed = [step for step in self.steps if step.status == StepStatus.FAILED]
@@ -201,6 +208,13 @@ class Visit:
         if all(step.status in DONE_STEP_STATUSES for step in self.steps):
             self.end(RunStatus.SUCCEEDED, events.RUN_COMPLETED)
             self.lines.append(("info", f"Run succeeded: {self.run.rows_written:,} rows written.", {}))
+        elif self._all_parked():
+            self.run.status = RunStatus.WAITING  # it holds no slot of the tenant's meanwhile
+
+    def _all_parked(self) -> bool:
+        """Whether nothing works or could work, and something is parked."""
+        live = {step.status for step in self.steps} & {StepStatus.PARKED, StepStatus.READY, StepStatus.RUNNING}
+        return live == {StepStatus.PARKED}
 
     def see_run(self) -> None:
         """The run's facts have changed."""

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
+from apps.connectors.exceptions import CircuitOpen
 from apps.core.exceptions import PortalError, TransientError
 from apps.engine.choices import ENDED_STEP_STATUSES, StepStatus
 from apps.engine.contracts import ResourceBag, StepOutcome
@@ -18,6 +19,7 @@ from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs, step_types
 from apps.engine.services.admission import ring_runs_waiting_for
 from apps.engine.services.advancing import ClaimedStep, advance, advance_locked, lock_run, to_facts
+from apps.engine.services.circuits import park_until_called
 from apps.engine.services.faults import to_portal_error
 from apps.engine.services.journal import error_to_json, write_lines
 from apps.engine.services.steering import apply_outcome, outputs_of
@@ -119,12 +121,14 @@ def _record(
 
 
 def _record_error(run: Run, step: StepResult, error: PortalError) -> list[tuple[str, str, dict[str, object]]]:
-    step.error = error_to_json(error, step=step.path)
     step.detail = error.message[:DETAIL_CHARS]
+    if isinstance(error, CircuitOpen):
+        return park_until_called(step, error)
+    step.error = error_to_json(error, step=step.path)
     if isinstance(error, RunCancelled):
         step.status = StepStatus.CANCELLED
         return []
-    step.status = StepStatus.FAILED
+    step.status, step.wait = StepStatus.FAILED, None
     decision = None
     program = programs.get(run.kind)
     if isinstance(error, TransientError):

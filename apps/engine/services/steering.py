@@ -28,6 +28,7 @@ from apps.engine.contracts import (
 )
 from apps.engine.models import Run, StepResult
 from apps.engine.registries import programs, step_types
+from apps.engine.services.circuits import is_waiting_for_circuit
 from apps.engine.services.effects import mark_undone
 from apps.engine.services.faults import to_portal_error
 from apps.engine.services.journal import error_to_json
@@ -221,7 +222,9 @@ class Steerer:
 
     def _wake_parked(self) -> bool:
         """Outcomes of what has stopped waiting; whether there were any."""
-        parked = [step for step in self.live.values() if step.status == StepStatus.PARKED]
+        parked = [
+            step for step in self.live.values() if step.status == StepStatus.PARKED and not is_waiting_for_circuit(step)
+        ]
         if not parked:
             return False
         woken = False
@@ -269,7 +272,7 @@ class Steerer:
 
 def cancel_step(visit: Visit, step: StepResult, outputs: Outputs) -> None:
     """Take a step that has not ended out of the run; a worker that executes it is fenced off."""
-    if step.status == StepStatus.PARKED:
+    if step.status == StepStatus.PARKED and not is_waiting_for_circuit(step):
         step_types.get(step.kind).drop(parked_step(visit.facts, step, outputs, visit.now))
     step.status, step.ended_at = StepStatus.CANCELLED, visit.now
     step.lease_epoch += 1

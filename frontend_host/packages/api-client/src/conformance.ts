@@ -20,6 +20,7 @@ type Same<Server, Page> = [Server, Page] extends [Page, Server] ? true : { serve
 
 export const conforms: {
   connection: Fits<Documented["Connection"], T.Connection>;
+  circuit: Fits<Documented["Circuit"], T.Circuit>;
   connector: Fits<Documented["Connector"], Omit<T.Connector, "authentication">>;
   entitySchema: Fits<Documented["EntitySchema"], T.EntitySchema>;
   flow: Fits<Documented["Flow"], T.Flow>;
@@ -51,6 +52,7 @@ export const conforms: {
   capture: Fits<Documented["Capture"], T.Capture>;
 } = {
   connection: true,
+  circuit: true,
   connector: true,
   entitySchema: true,
   flow: true,

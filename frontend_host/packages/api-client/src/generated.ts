@@ -252,6 +252,40 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/connections/{connection_id}/circuit": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change when it opens and how long it pauses. */
+        readonly patch: operations["connection_circuit_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/connections/{connection_id}/circuit/reset": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Call the system again, whatever failed before. To ask it first, check the connection. */
+        readonly post: operations["connection_circuit_reset"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/connections/{connection_id}/entities": {
         readonly parameters: {
             readonly query?: never;
@@ -2488,6 +2522,47 @@ export interface components {
             readonly expression_type: string | null;
             readonly nullable: boolean;
         };
+        /** @description Whether the system is called: closed (yes), open (no, until `next_probe_at`), half_open (one probe asks it). */
+        readonly Circuit: {
+            readonly state: components["schemas"]["CircuitStateEnum"];
+            readonly enabled: boolean;
+            /** @description Failures in a row that open the circuit. */
+            readonly threshold: number;
+            /** @description First pause; each failed probe doubles it. */
+            readonly pause_s: number;
+            readonly longest_pause_s: number;
+            /** @description In a row. */
+            readonly failures: number;
+            /** Format: date-time */
+            readonly opened_at: string | null;
+            /** Format: date-time */
+            readonly next_probe_at: string | null;
+            readonly last_failure: components["schemas"]["CircuitFailure"] | null;
+            /** Format: date-time */
+            readonly last_failure_at: string | null;
+        };
+        /** @description What changes; the rest stays. */
+        readonly CircuitChangeRequest: {
+            readonly enabled?: boolean;
+            /** @description Failures in a row that open it, 1 to 100. */
+            readonly threshold?: number;
+            /** @description First pause, 1 to 3,600 s. */
+            readonly pause_s?: number;
+            /** @description Longest pause, up to 86,400 s. */
+            readonly longest_pause_s?: number;
+        };
+        readonly CircuitFailure: {
+            readonly code: string;
+            readonly message: string;
+            readonly remedy: string;
+        };
+        /**
+         * @description * `closed` - closed
+         *     * `open` - open
+         *     * `half_open` - half_open
+         * @enum {string}
+         */
+        readonly CircuitStateEnum: "closed" | "open" | "half_open";
         /** @description One event in CloudEvents 1.0 JSON format. */
         readonly CloudEventOutput: {
             /** @description Always 1.0. */
@@ -2555,6 +2630,7 @@ export interface components {
             readonly last_check: components["schemas"]["ConnectionCheck"] | null;
             /** Format: date-time */
             readonly last_checked_at: string | null;
+            readonly circuit: components["schemas"]["Circuit"];
             readonly builtin: boolean;
             /** Format: date-time */
             readonly archived_at: string | null;
@@ -4676,13 +4752,6 @@ export interface components {
             };
             readonly idempotency_key?: string | null;
         };
-        /**
-         * @description * `unknown` - unknown
-         *     * `healthy` - healthy
-         *     * `failing` - failing
-         * @enum {string}
-         */
-        readonly StateEnum: "unknown" | "healthy" | "failing";
         /** @description One attempt at one step, with its error and counters. */
         readonly StepAttempt: {
             /** Format: uuid */
@@ -4779,7 +4848,7 @@ export interface components {
         };
         /** @description How the target fares. */
         readonly SubscriptionHealthOutput: {
-            readonly state: components["schemas"]["StateEnum"];
+            readonly state: components["schemas"]["SubscriptionHealthOutputStateEnum"];
             readonly delivered: number;
             /** @description Failed attempts since the last good one. */
             readonly failures: number;
@@ -4799,6 +4868,13 @@ export interface components {
             readonly retrying: number;
             readonly dead: number;
         };
+        /**
+         * @description * `unknown` - unknown
+         *     * `healthy` - healthy
+         *     * `failing` - failing
+         * @enum {string}
+         */
+        readonly SubscriptionHealthOutputStateEnum: "unknown" | "healthy" | "failing";
         /** @description A new subscription. */
         readonly SubscriptionInputRequest: {
             readonly name: string;
@@ -5951,6 +6027,70 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["ConnectionCheck"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly connection_circuit_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly connection_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["CircuitChangeRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Connection"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly connection_circuit_reset: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly connection_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Connection"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

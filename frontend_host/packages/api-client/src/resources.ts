@@ -20,6 +20,9 @@ export function createResources(http: Http) {
       archive: (id: string) => http.delete(`/connections/${enc(id)}`),
       restore: (id: string) => http.post<T.Connection>(`/connections/${enc(id)}/restore`),
       check: (id: string, call?: CallOptions) => http.post<T.CheckResult>(`/connections/${enc(id)}/check`, {}, call),
+      updateCircuit: (id: string, body: T.CircuitChange) =>
+        http.patch<T.Connection>(`/connections/${enc(id)}/circuit`, body),
+      resetCircuit: (id: string) => http.post<T.Connection>(`/connections/${enc(id)}/circuit/reset`),
       checkDraft: (body: T.ConnectionInput & { connection?: string }, call?: CallOptions) =>
         http.post<T.CheckResult>("/connections/check", body, call),
       entities: (id: string, query: Query, call?: CallOptions) =>

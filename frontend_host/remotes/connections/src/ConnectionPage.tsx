@@ -15,6 +15,8 @@ import {
   useResource,
 } from "@portal/ui";
 import { CheckPanel } from "./CheckPanel";
+import { CircuitCard } from "./CircuitCard";
+import { CircuitBadge, CircuitNotice } from "./CircuitPanel";
 import { ConfigurationCard } from "./ConfigurationCard";
 import { EntityBrowser } from "./EntityBrowser";
 import { UploadCard } from "./UploadCard";
@@ -73,6 +75,7 @@ export function ConnectionPage({ id }: { id: string }) {
         data && (
           <span className="row wrap gap-2">
             <StatusBadge status={data.status} />
+            <CircuitBadge circuit={data.circuit} />
             <span>
               {data.connector}, slot <code>{data.slug}</code>
             </span>
@@ -133,6 +136,7 @@ function ConnectionBody({ connection, checking, onSaved, onCheck }: BodyProps) {
         value={tab}
         onChange={(key) => setParams({ tab: key === "browse" ? null : key })}
       />
+      <CircuitNotice connection={connection} busy={checking} onTry={onCheck} onChanged={onSaved} />
       {tab === "browse" ? (
         <>
           {connection.status === "failing" && (
@@ -155,12 +159,15 @@ function ConnectionBody({ connection, checking, onSaved, onCheck }: BodyProps) {
       ) : (
         <div className="wizard">
           <ConfigurationCard key={connection.updated_at} connection={connection} onSaved={onSaved} />
-          <CheckPanel
-            result={connection.last_check}
-            busy={checking}
-            at={connection.last_checked_at}
-            onCheck={onCheck}
-          />
+          <div className="stack gap-4">
+            <CheckPanel
+              result={connection.last_check}
+              busy={checking}
+              at={connection.last_checked_at}
+              onCheck={onCheck}
+            />
+            <CircuitCard connection={connection} onSaved={onSaved} />
+          </div>
         </div>
       )}
     </>

@@ -18,6 +18,7 @@ import {
   usePages,
   useQueryParams,
 } from "@portal/ui";
+import { CircuitBadge } from "./CircuitPanel";
 import { ConnectorGlyph } from "./ConnectorGlyph";
 
 export function ConnectionsPage() {
@@ -58,7 +59,16 @@ export function ConnectionsPage() {
       render: (row) => (row.builtin ? `${row.connector} · built in` : row.connector),
     },
     { key: "slug", title: "Slot", render: (row) => <code>{row.slug}</code> },
-    { key: "status", title: "Status", render: (row) => <StatusBadge status={row.status} /> },
+    {
+      key: "status",
+      title: "Status",
+      render: (row) => (
+        <span className="row wrap gap-2">
+          <StatusBadge status={row.status} />
+          <CircuitBadge circuit={row.circuit} />
+        </span>
+      ),
+    },
     {
       key: "message",
       title: "Last check",

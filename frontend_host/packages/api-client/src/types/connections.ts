@@ -36,6 +36,22 @@ export interface CheckResult {
   steps: CheckStep[];
 }
 
+/** Whether the system is called: closed = yes, open = not before `next_probe_at`, half_open = one call asks it. */
+export interface Circuit {
+  state: "closed" | "open" | "half_open";
+  enabled: boolean;
+  threshold: number;
+  pause_s: number;
+  longest_pause_s: number;
+  failures: number;
+  opened_at: string | null;
+  next_probe_at: string | null;
+  last_failure: { code: string; message: string; remedy: string } | null;
+  last_failure_at: string | null;
+}
+
+export type CircuitChange = Partial<Pick<Circuit, "enabled" | "threshold" | "pause_s" | "longest_pause_s">>;
+
 export interface Connection {
   id: string;
   name: string;
@@ -46,6 +62,7 @@ export interface Connection {
   status: "new" | "ok" | "failing";
   last_check: CheckResult | null;
   last_checked_at: string | null;
+  circuit: Circuit;
   archived_at?: string | null;
   builtin: boolean;
   created_at: string;
