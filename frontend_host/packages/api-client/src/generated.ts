@@ -406,6 +406,162 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v2/consumers": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Consumers with their health, newest first. */
+        readonly get: operations["consumer_list"];
+        readonly put?: never;
+        /** @description Take messages of a queue, stream or topic from now on; each becomes an event. */
+        readonly post: operations["consumer_create"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/consumers/{consumer_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The consumer with its health. */
+        readonly get: operations["consumer_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        /** @description Take nothing any more; what was published stays. */
+        readonly delete: operations["consumer_delete"];
+        readonly options?: never;
+        readonly head?: never;
+        /** @description Change what is named; it counts from the next batch on. */
+        readonly patch: operations["consumer_update"];
+        readonly trace?: never;
+    };
+    readonly "/api/v2/consumers/{consumer_id}/dead-letters": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description Messages that could not become events, with the reason, newest first; without their bodies. */
+        readonly get: operations["dead_letter_list"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/consumers/{consumer_id}/pause": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Leave the messages with the broker until it is resumed. */
+        readonly post: operations["consumer_pause"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/consumers/{consumer_id}/redeliver": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description The oldest again, at most 200 with one call, with the consumer's settings of now. */
+        readonly post: operations["dead_letter_redeliver_all"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/consumers/{consumer_id}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Go on where it was paused, or try a failing one at once. */
+        readonly post: operations["consumer_resume"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/dead-letters/{letter_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** @description The letter with headers and body. */
+        readonly get: operations["dead_letter_retrieve"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/dead-letters/{letter_id}/discard": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description It stays in the list of discarded ones. */
+        readonly post: operations["dead_letter_discard"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v2/dead-letters/{letter_id}/redeliver": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** @description Make an event of it with the consumer's settings of now. */
+        readonly post: operations["dead_letter_redeliver"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v2/environments": {
         readonly parameters: {
             readonly query?: never;
@@ -2696,6 +2852,90 @@ export interface components {
         readonly ConnectorList: {
             readonly results: readonly components["schemas"]["Connector"][];
         };
+        /** @description A consumer with its health. */
+        readonly Consumer: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly name: string;
+            readonly environment: string;
+            /** @description Slot or short name, resolved in the environment. */
+            readonly connection: string;
+            /** @description Queue, stream[/subject], topic, or topic filter. */
+            readonly source: string;
+            /** @description Whether it began with what was there already. */
+            readonly from_start: boolean;
+            readonly format: components["schemas"]["MessageFormatEnum"];
+            readonly event_type: string;
+            readonly filter: string;
+            readonly key_expression: string;
+            readonly max_per_second: number;
+            readonly status: components["schemas"]["ConsumerStatusEnum"];
+            readonly status_reason: string;
+            readonly created_by_name: string;
+            /** Format: date-time */
+            readonly connected_at: string | null;
+            /** Format: date-time */
+            readonly last_message_at: string | null;
+            readonly position: string;
+            readonly lag: number | null;
+            readonly received: number;
+            readonly published: number;
+            readonly duplicates: number;
+            readonly filtered: number;
+            /** @description Dead letters that wait for a person. */
+            readonly dead: number;
+            /** @description Failed attempts since the last good one. */
+            readonly failures: number;
+            readonly last_error: components["schemas"]["ConsumerError"] | null;
+            /** Format: date-time */
+            readonly last_failed_at: string | null;
+            /**
+             * Format: date-time
+             * @description By the database's clock.
+             */
+            readonly next_attempt_at: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description Changes of a consumer; what is left out stays. */
+        readonly ConsumerChangeRequest: {
+            readonly name?: string;
+            readonly format?: components["schemas"]["MessageFormatEnum"];
+            /** @description message.received.v1, or a type that is defined here. */
+            readonly event_type?: string;
+            /** @description Expression over source, message_id, key, headers and body; empty takes everything. */
+            readonly filter?: string;
+            /** @description Events of one key keep their order; empty uses the message's own key. */
+            readonly key_expression?: string;
+            readonly max_per_second?: number;
+        };
+        /** @description Why the last attempt failed. */
+        readonly ConsumerError: {
+            readonly code: string;
+            readonly message: string;
+            readonly remedy: string;
+        };
+        /** @description A new consumer. */
+        readonly ConsumerInputRequest: {
+            readonly name: string;
+            readonly format?: components["schemas"]["MessageFormatEnum"];
+            /** @description message.received.v1, or a type that is defined here. */
+            readonly event_type?: string;
+            /** @description Expression over source, message_id, key, headers and body; empty takes everything. */
+            readonly filter?: string;
+            /** @description Events of one key keep their order; empty uses the message's own key. */
+            readonly key_expression?: string;
+            readonly max_per_second?: number;
+            readonly environment: string;
+            /** @description Slot or short name of a connection to a broker. */
+            readonly connection: string;
+            /** @description Queue, stream[/subject], topic, or topic filter. */
+            readonly source: string;
+            /** @default false */
+            readonly from_start: boolean;
+        };
         /** @description Who gets events of the type. */
         readonly ConsumerOutput: {
             readonly kind: components["schemas"]["ConsumerOutputKindEnum"];
@@ -2712,6 +2952,18 @@ export interface components {
          * @enum {string}
          */
         readonly ConsumerOutputKindEnum: "subscription" | "flow" | "subscriber";
+        /** @description Why it is paused, for people. */
+        readonly ConsumerPauseInputRequest: {
+            /** @default  */
+            readonly reason: string;
+        };
+        /**
+         * @description * `active` - Active
+         *     * `paused` - Paused
+         *     * `deleted` - Deleted
+         * @enum {string}
+         */
+        readonly ConsumerStatusEnum: "active" | "paused" | "deleted";
         /** @description What changes; the rest stays. */
         readonly ContractChangeInputRequest: {
             readonly description?: string;
@@ -2802,6 +3054,63 @@ export interface components {
             readonly running: number | null;
             readonly quarantine_open: number | null;
         };
+        /** @description A message that could not become an event; without its body. */
+        readonly DeadLetter: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly consumer: string;
+            readonly status: components["schemas"]["DeadLetterStatusEnum"];
+            readonly code: string;
+            readonly reason: string;
+            readonly source: string;
+            readonly message_id: string;
+            readonly position: string;
+            readonly key: string;
+            readonly content_type: string;
+            /** Format: date-time */
+            readonly sent_at: string | null;
+            readonly size_bytes: number;
+            /** Format: uuid */
+            readonly event_id: string | null;
+            /** Format: date-time */
+            readonly settled_at: string | null;
+            readonly settled_by: string;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description A dead letter with its headers and body. */
+        readonly DeadLetterDetail: {
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: uuid */
+            readonly consumer: string;
+            readonly status: components["schemas"]["DeadLetterStatusEnum"];
+            readonly code: string;
+            readonly reason: string;
+            readonly source: string;
+            readonly message_id: string;
+            readonly position: string;
+            readonly key: string;
+            readonly content_type: string;
+            /** Format: date-time */
+            readonly sent_at: string | null;
+            readonly size_bytes: number;
+            /** Format: uuid */
+            readonly event_id: string | null;
+            /** Format: date-time */
+            readonly settled_at: string | null;
+            readonly settled_by: string;
+            /** Format: date-time */
+            readonly created_at: string;
+            readonly headers: {
+                readonly [key: string]: string;
+            };
+            /** @description Bytes that are not UTF-8 are replaced. */
+            readonly body: string;
+            /** @description False: only the beginning is kept. */
+            readonly is_complete: boolean;
+        };
         /** @description Which dead letters are given up, and why. */
         readonly DeadLetterDiscardInputRequest: {
             readonly ids?: readonly string[];
@@ -2811,6 +3120,13 @@ export interface components {
         readonly DeadLetterInputRequest: {
             readonly ids?: readonly string[];
         };
+        /**
+         * @description * `dead` - Dead
+         *     * `redelivered` - Redelivered
+         *     * `discarded` - Discarded
+         * @enum {string}
+         */
+        readonly DeadLetterStatusEnum: "dead" | "redelivered" | "discarded";
         /** @description What is said of an effect. */
         readonly DecideEffectRequest: {
             readonly decision: components["schemas"]["DecisionEnum"];
@@ -3587,6 +3903,13 @@ export interface components {
             /** @description Bytes that are not UTF-8 are replaced. */
             readonly body: string;
         };
+        /**
+         * @description * `json` - JSON
+         *     * `cloudevents` - CloudEvents 1.0, structured
+         *     * `text` - Text
+         * @enum {string}
+         */
+        readonly MessageFormatEnum: "json" | "cloudevents" | "text";
         /** @description A webhook that was taken. */
         readonly MessageOutput: {
             /** Format: uuid */
@@ -3731,6 +4054,19 @@ export interface components {
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["Connection"][];
         };
+        readonly PaginatedConsumerList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["Consumer"][];
+        };
         readonly PaginatedContractOutputList: {
             /**
              * Format: uri
@@ -3756,6 +4092,19 @@ export interface components {
              */
             readonly previous?: string | null;
             readonly results: readonly components["schemas"]["ContractVersionOutput"][];
+        };
+        readonly PaginatedDeadLetterList: {
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
+             */
+            readonly next?: string | null;
+            /**
+             * Format: uri
+             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
+             */
+            readonly previous?: string | null;
+            readonly results: readonly components["schemas"]["DeadLetter"][];
         };
         readonly PaginatedDeliveryOutputList: {
             /**
@@ -4275,6 +4624,11 @@ export interface components {
          * @enum {string}
          */
         readonly ReconciliationVerdictEnum: "green" | "amber" | "red";
+        /** @description What came of the letters that were tried again. */
+        readonly RedeliverAll: {
+            readonly redelivered: number;
+            readonly dead: number;
+        };
         /** @description A previewed range. */
         readonly ReplayInputRequest: {
             readonly first_position?: number;
@@ -6347,6 +6701,395 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["ConnectorList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                readonly search?: string;
+                /**
+                 * @description * `active` - active
+                 *     * `paused` - paused
+                 */
+                readonly status?: "active" | "paused";
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedConsumerList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_create: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ConsumerInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Consumer"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Consumer"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_delete: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description No response body */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_update: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ConsumerChangeRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Consumer"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly dead_letter_list: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Opaque position, taken from the `next` or `previous` address of a page. */
+                readonly cursor?: string;
+                /** @description Rows a page, 1 to 200 (default 50). */
+                readonly limit?: number;
+                /**
+                 * @description * `dead` - Dead
+                 *     * `redelivered` - Redelivered
+                 *     * `discarded` - Discarded
+                 */
+                readonly status?: "dead" | "redelivered" | "discarded";
+            };
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PaginatedDeadLetterList"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_pause: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["ConsumerPauseInputRequest"];
+            };
+        };
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Consumer"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly dead_letter_redeliver_all: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["RedeliverAll"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly consumer_resume: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly consumer_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Consumer"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly dead_letter_retrieve: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly letter_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["DeadLetterDetail"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly dead_letter_discard: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly letter_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["DeadLetter"];
+                };
+            };
+            /** @description A problem document says what is wrong and what to do. */
+            readonly default: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    readonly dead_letter_redeliver: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly letter_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["DeadLetter"];
                 };
             };
             /** @description A problem document says what is wrong and what to do. */

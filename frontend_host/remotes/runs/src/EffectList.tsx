@@ -27,9 +27,9 @@ export function EffectList({
               <>
                 sent <Time value={effect.sent_at} seconds />
               </>
-            ) : effect.repeats_run ? (
+            ) : effect.repeats_run && effect.repeats_run !== runId ? (
               <>
-                not sent again, <Link to={`/runs/${effect.repeats_run}`}>had happened before</Link>
+                not sent again, as <Link to={`/runs/${effect.repeats_run}`}>an earlier run</Link> had sent it
               </>
             ) : (
               "not sent again"
@@ -85,7 +85,7 @@ function Question({ runId, effect, onDecided }: { runId: string; effect: Effect;
   return (
     <div className="ask">
       <Notice tone="warn" title="Has it happened?">
-        A worker was lost after sending, and this system would do it twice. Look there before you decide.
+        It was sent, and no answer came. This system would do it twice, so look there before you decide.
         {mayDecide && (
           <div className="row wrap gap-2">
             <Button
