@@ -20,6 +20,7 @@ _LOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("base", ()),
     ("dev", ("base",)),
     ("bench", ("dev",)),
+    ("flows", ()),
 )
 
 
