@@ -24,7 +24,7 @@ function Level({ nodes, row, depth }: { nodes: StageNode[]; row: StageTreeProps[
   return (
     <ol className={depth ? "stage-level" : undefined}>
       {nodes.slice(0, shown).map((node) => (
-        <Branch key={node.key} node={node} row={row} depth={depth} />
+        <Branch key={node.key} node={node} row={row} depth={depth} crowded={nodes.length > OPEN_MOST} />
       ))}
       {left > 0 && (
         <li className="pad">
@@ -37,9 +37,17 @@ function Level({ nodes, row, depth }: { nodes: StageNode[]; row: StageTreeProps[
   );
 }
 
-function Branch({ node, row, depth }: { node: StageNode; row: StageTreeProps["row"]; depth: number }) {
+interface BranchProps {
+  node: StageNode;
+  row: StageTreeProps["row"];
+  depth: number;
+  /** It has many siblings, so that only those in which something failed are open. */
+  crowded: boolean;
+}
+
+function Branch({ node, row, depth, crowded }: BranchProps) {
   const [chosen, setChosen] = useState<boolean | null>(null);
-  const open = chosen ?? (node.children.length <= OPEN_MOST || node.failed > 0);
+  const open = chosen ?? (node.failed > 0 || (!crowded && node.children.length <= OPEN_MOST));
   const inside = node.children.length > 0;
   const toggle = inside && (
     <button
