@@ -15,6 +15,9 @@ from apps.audit.models import AuditEntry
 from apps.engine.choices import RunStatus, TaskStatus
 from apps.engine.models import HumanTask, Run, StepResult
 from apps.engine.services.controlling import cancel_run, resume_run, retry_run
+from apps.engine.services.restart_plans import RestartRequest
+from apps.engine.services.restart_previews import preview_restart
+from apps.engine.services.restarting import restart_run
 from apps.engine.services.runs import StartRequest, start_run
 from apps.events.models import Event
 from apps.integrations.services.deployments import deploy_version
@@ -198,6 +201,21 @@ def test_no_detour_around_self_approval(acme: Tenant, user_for: Api) -> None:
         Run.objects.filter(pk=by_key.pk).update(requested_by_kind="api_key", requested_by_id=key.pk)
         work(by_key)
         assert HumanTask.objects.get(run=by_key).barred == [starter.pk]
+
+
+def test_restart_is_no_detour_around_self_approval(acme: Tenant, user_for: Api) -> None:
+    starter, other = user_for(acme), user_for(acme)
+    with tenant_context(acme):
+        flow = make_flow(asking([starter, other], no_self_approval=True))
+        request = StartRequest(flow.pk, "dev", version="draft", parameters={"total": 1})
+        old = work(start_run(request, actor=actor_for_user(starter)))
+        task = HumanTask.objects.get(run=old)
+        cancel_run(old.pk, actor=SYSTEM)
+        restart = RestartRequest(old.pk, task.path)
+        seen = preview_restart(restart, actor=actor_for_user(other))
+        again = work(restart_run(restart, preview=seen.hash, actor=actor_for_user(other)))
+        assert again.status == RunStatus.FAILED
+        assert again.error["code"] == "engine.task.impossible", "both are behind the run now"
 
 
 def test_only_candidates_with_the_permission_answer(acme: Tenant, api_for: Api, user_for: Api) -> None:
