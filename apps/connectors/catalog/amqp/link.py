@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import amqp
+from amqp.transport import SSLTransport, TCPTransport
 
 from apps.connectors.exceptions import (
     ConnectorFailed,
@@ -22,6 +24,34 @@ from apps.core.services.egress import resolve_target
 HEARTBEAT_S = 30
 ANSWER_S = 30.0
 CLIENT = "analytics-integration-portal"
+
+
+class _CheckedTransport(SSLTransport):
+    """TLS by the portal's own context, whose checks are the same for every broker."""
+
+    def _wrap_socket(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
+        return context.wrap_socket(sock, server_hostname=server_hostname)
+
+
+class _Connection(amqp.Connection):
+    def Transport(  # noqa: N802 - the client's name
+        self,
+        host: str,
+        connect_timeout: float,
+        ssl: Any = False,
+        read_timeout: float | None = None,
+        write_timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        transport = _CheckedTransport if ssl else TCPTransport
+        return transport(
+            host,
+            connect_timeout=connect_timeout,
+            ssl=ssl,
+            read_timeout=read_timeout,
+            write_timeout=write_timeout,
+            **options,
+        )
 
 
 def open_link(
@@ -39,13 +69,14 @@ def open_link(
     """
     target = resolve_target(str(config["host"]), int(config.get("port", 5671)), purpose="broker")
     shown = f"[{target.ip}]" if ":" in target.ip else target.ip
-    connection = amqp.Connection(
+    context = build_tls_context(config)
+    connection = _Connection(
         host=f"{shown}:{target.port}",
         userid=str(config["user"]),
         password=str(secrets.get("password", "")),
         login_method="PLAIN",
         virtual_host=str(config.get("virtual_host", "/")),
-        ssl=_tls_options(config, target.host),
+        ssl={"context": context, "server_hostname": target.host} if context is not None else False,
         connect_timeout=float(config.get("connect_timeout_s", 10)),
         write_timeout=ANSWER_S,
         heartbeat=heartbeat_s,
@@ -93,13 +124,3 @@ def translated(what: str) -> Iterator[None]:
     except (amqp.AMQPError, OSError) as error:
         said = getattr(error, "reply_text", "") or str(error) or type(error).__name__
         raise SystemUnavailable(f"The connection to the broker ({what}) failed: {said}", value=what) from error
-
-
-def _tls_options(config: Mapping[str, Any], host: str) -> Any:
-    """What the client passes to the socket: the checks are those of `build_tls_context`."""
-    if build_tls_context(config) is None:
-        return False
-    if config.get("tls_mode") == "require":
-        return {"server_hostname": host, "cert_reqs": ssl.CERT_NONE}
-    authority = str(config.get("tls_root_certificate") or "") or None
-    return {"server_hostname": host, "context": {"cadata": authority, "check_hostname": True}}
