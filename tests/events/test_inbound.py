@@ -232,6 +232,12 @@ def test_any_body_is_taken(door: Door, body: bytes, expected: Any) -> None:
     assert event.data["body"] == expected
 
 
+def test_escapes_cost_no_digit(door: Door) -> None:
+    assert door.knock(b'{"name": "Gr\\u00fc\\u00dfe", "total": 0.10000000000000000001}').status == 202
+    [event] = Event.objects.filter(id=door.events()[0].id).extra(select={"total": "data->'body'->>'total'"})
+    assert (event.total, event.data["body"]["name"]) == ("0.10000000000000000001", "Gr\u00fc\u00dfe")
+
+
 def test_one_unreadable_body_does_not_hold_up_its_group(door: Door) -> None:
     async def burst() -> list[Answer]:
         bodies = [b'{"a": 1e999999}' if number == 3 else b'{"a": 1}' for number in range(10)]

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -118,8 +119,9 @@ async def _with_stream(port: int, action: Callable[[Any], Any]) -> Any:
 
 
 def jetstream(broker: Broker, action: Callable[[Any], Any]) -> Any:
-    """Ask JetStream as another client."""
-    return asyncio.run(_with_stream(broker.port, action))
+    """Ask JetStream as another client; in a thread, since Playwright keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, _with_stream(broker.port, action)).result()
 
 
 def publish_raw(broker: Broker, subject: str, bodies: Sequence[bytes]) -> None:

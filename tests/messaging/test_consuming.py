@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
+from apps.engine.models import Run, StepResult
 from apps.engine.receivers import FireTriggers
 from apps.engine.services.executing import work_on_run
 from apps.events.models import Event
@@ -19,7 +21,7 @@ from apps.messaging.models import Consumer
 from apps.messaging.services.editing import pause_consumer, resume_consumer
 from apps.tenancy.models import Tenant
 from tests.brokers import Broker
-from tests.engine.process_factories import process, value
+from tests.engine.process_factories import outputs, process, run, step, value, work
 from tests.engine.trigger_factories import deployed, firings_of, on_event, runs_of
 from tests.messaging.consumers import (
     SYSTEM,
@@ -180,10 +182,10 @@ def test_a_message_starts_a_run(committed_acme: Tenant, nats_server: Broker, str
             continue
         trigger.refresh_from_db()
         assert len(runs_of(trigger)) == 1, (trigger.last_error, trigger.start_position, firings_of(trigger))
-        [run] = runs_of(trigger)
-        work_on_run(run.pk)
-        run.refresh_from_db()
-        assert (run.status, run.trigger, run.parameters) == ("succeeded", "event", {"total": 19.99})
+        [started] = runs_of(trigger)
+        work_on_run(started.pk)
+        started.refresh_from_db()
+        assert (started.status, started.trigger, started.parameters) == ("succeeded", "event", {"total": 19.99})
         pause_flow(flow.pk, actor=SYSTEM)
 
 
@@ -196,3 +198,26 @@ def test_a_rate_bound_is_kept(committed_acme: Tenant, nats_server: Broker, strea
                 wait_until(lambda: fresh(row).published, "the first second's worth")
                 assert fresh(row).published <= 7
                 wait_published(row, 8)
+
+
+def test_a_process_publishes_exact_rows_once_and_reads_them_back(
+    committed_acme: Tenant, nats_server: Broker, stream: str
+) -> None:
+    rows = "[{'id': 1, 'total': 10.10}, {'id': 2, 'total': 20.20}]"
+    fields = [{"name": "id", "type": "BIGINT"}, {"name": "total", "type": "DECIMAL(18,2)"}]
+    with inside(committed_acme):
+        slug = broker_connection("nats", nats_server)
+        put = {"connection": slug, "entity": f"{stream}.a", "rows": rows, "fields": fields, "disposition": "append"}
+        get = {"connection": slug, "entity": stream, "columns": ["body"], "limit": 10}
+        done = run(process(step("put", "write", config=put), step("get", "read", config=get)))
+        assert done.status == "succeeded", done.error
+        assert outputs(done)["put"]["rows"] == 2
+        bodies = [json.loads(row["body"]) for row in outputs(done)["get"]["rows"]]
+        assert bodies == [{"id": 1, "total": "10.10"}, {"id": 2, "total": "20.20"}]
+        # What a crash between the publishing and the step's record leaves: the same ids go out again, and are dropped.
+        StepResult.objects.filter(run=done).exclude(path="put").delete()
+        StepResult.objects.filter(run=done).update(status="ready", output=None, ended_at=None, due_at=Now())
+        Run.objects.filter(pk=done.pk).update(status="running", ended_at=None, result=None)
+        again = work(done)
+        assert again.status == "succeeded", again.error
+        assert jetstream(nats_server, lambda js: js.stream_info(stream)).state.messages == 2

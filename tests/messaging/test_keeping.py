@@ -74,6 +74,7 @@ def test_ids_places_and_neither(slug: str) -> None:
         ({}, b"\xff\xfe", "messaging.not_json"),
         ({}, b'{"n": NaN}', "messaging.not_json"),
         ({}, b"[" * 100_000, "messaging.not_json"),
+        ({}, b"[" * 200 + b"]" * 200, "messaging.not_json"),
         ({}, json.dumps("x" * 70_000).encode(), "messaging.too_large"),
         ({}, b'{"n": 1e200000}', "messaging.unstorable"),
         ({"format": "text"}, b"\xff\xfe", "messaging.not_text"),
@@ -83,8 +84,8 @@ def test_ids_places_and_neither(slug: str) -> None:
         ({"filter": "cast(body->>'n' as integer) > 1"}, b'{"n": "one"}', "messaging.expression"),
     ],
     ids=[
-        "not-json", "not-utf8", "nan", "deep", "large", "beyond-jsonb", "text-not-utf8", "no-cloudevent", "schema",
-        "no-object", "filter-fails",
+        "not-json", "not-utf8", "nan", "endless", "deep", "large", "beyond-jsonb", "text-not-utf8", "no-cloudevent",
+        "schema", "no-object", "filter-fails",
     ],
 )  # fmt: skip
 def test_poison_is_a_dead_letter_and_does_not_stop_the_others(

@@ -20,6 +20,9 @@ from apps.events.services.outbox import NOTIFY_CHANNEL, build_source
 from apps.events.services.payloads import to_json
 from apps.tenancy.services.context import require_tenant
 
+MAX_DEPTH = 100
+"""Levels of a foreign body; whatever walks through it later may recurse."""
+
 _APPEND = """
     WITH given AS (
         SELECT * FROM unnest(%(ids)b::uuid[], %(subjects)b::text[], %(keys)b::text[], %(data)b::text[])
@@ -47,16 +50,17 @@ def read_json(body: bytes) -> tuple[Any, str]:
     """The value of a JSON body, and its own text, in which no number has lost a digit.
 
     Raises:
-        EventInvalid: it is not JSON in UTF-8.
+        EventInvalid: it is not JSON in UTF-8, or nested too deeply.
     """
     try:
         text = body.decode()
         value = json.loads(text, parse_constant=_refuse)
+        _check_depth(value)
         if "\\u" in text:
             # Escapes may hide NUL and lone surrogates, which JSONB refuses.
             text = dump_exact(load_exact(text))
     except RecursionError:
-        raise EventInvalid("The body is nested too deeply.") from None
+        raise EventInvalid(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
     except ValueError as error:
         raise EventInvalid(f"The body is not JSON in UTF-8: {str(error)[:200]}") from None
     return value, text
@@ -134,6 +138,20 @@ def append_foreign_events(type_: str, events: Sequence[NewEvent]) -> None:
                 "tenant": str(tenant.id),
             },
         )
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _depth in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 class _Number(str):

@@ -25,6 +25,7 @@ from apps.core.exceptions import TransientError
 from apps.core.ids import uuid7
 from apps.events.choices import EndpointStatus
 from apps.events.models import InboundEndpoint
+from apps.events.services.foreign_bodies import dump_exact, load_exact
 from apps.events.services.inbound_schemes import VerifyRules
 from apps.events.services.leadership import open_async_session
 from apps.events.services.outbox import MAX_DATA_BYTES, NOTIFY_CHANNEL, build_source
@@ -330,14 +331,13 @@ def build_data(message: VerifiedMessage) -> str:
         return _data_text(message, "null", truncated=True)
     try:
         text = body.decode()
-        value = json.loads(text, parse_constant=_refuse, parse_float=str, parse_int=str)
+        json.loads(text, parse_constant=_refuse, parse_float=str, parse_int=str)
+        if "\\u" in text:
+            # Escapes may hide NUL and lone surrogates, which JSONB refuses.
+            text = dump_exact(load_exact(text))
     except (ValueError, RecursionError):
         text = json.dumps(to_json(body.decode("utf-8", "replace")), ensure_ascii=False)
         return _data_text(message, text, truncated=len(text.encode()) > MAX_EVENT_BODY_BYTES)
-    if "\\u" in text:
-        # Escapes may hide NUL and lone surrogates, which JSONB refuses.
-        value = json.loads(text)
-        text = json.dumps(to_json(value), ensure_ascii=False)
     return _data_text(message, text)
 
 
