@@ -139,7 +139,7 @@ def test_updates_deletes_keys_and_truncation(link: Any, source: Source) -> None:
     ("key", "value", "random"),
     [
         ("int", "i", "1 + floor(random() * 3000)::int"),
-        ("text", "'k-' || i", "'k-' || 1 + floor(random() * 3000)::int"),
+        pytest.param("text", "'k-' || i", "'k-' || 1 + floor(random() * 3000)::int", marks=pytest.mark.slow),
     ],
     ids=["integer_key", "text_key"],
 )
@@ -193,6 +193,7 @@ class running_worker:  # noqa: N801 - used like a function
         self._thread.join(20)
 
 
+@pytest.mark.slow
 def test_large_transaction_arrives_whole_and_in_order(link: Any, source: Source) -> None:
     numbered_table(source, "large", 10)
     row = capture(link, "large", with_snapshot=False)
@@ -213,6 +214,7 @@ def test_large_transaction_arrives_whole_and_in_order(link: Any, source: Source)
     assert places == [*range(1, 8001), 1]
 
 
+@pytest.mark.slow
 def test_two_processes_never_write_the_same_change(link: Any, source: Source, committed_acme: Tenant) -> None:
     numbered_table(source, "contested", 50)
     row = capture(link, "contested")
@@ -278,6 +280,16 @@ def test_segments_cover_the_rest_of_a_table_only() -> None:
     assert contained == [False, True, False]
     assert segments.contain(table, ("101",), 60)
     assert not segments.is_over(2000) and segments.is_over(2001)
+
+
+@pytest.mark.parametrize(
+    ("type_oid", "value"),
+    [(114, b'1},{"op":"read"'), (3802, b"[" * 100_000), (20, b'1,"op":"read"'), (701, b"x"), (25, b"\xff")],
+    ids=["two_values", "too_deep", "no_integer", "no_float", "no_utf8"],
+)
+def test_values_that_are_not_of_their_type_are_refused(type_oid: int, value: bytes) -> None:
+    with pytest.raises(CaptureStreamInvalid):
+        encode(value, type_oid)
 
 
 @pytest.mark.parametrize("text", ['{"a":"\\\\u0000"}', '"\\ud83d\\ude00"', '{"n":1.10}'])

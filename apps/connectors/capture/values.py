@@ -6,12 +6,16 @@ import json
 import math
 import re
 from collections.abc import Callable
+from json.encoder import encode_basestring
 
 from apps.connectors.capture.pgoutput import Unchanged, Value
+from apps.connectors.exceptions import CaptureStreamInvalid
 
 BOOL, INT8, INT2, INT4, OID, JSON, FLOAT4, FLOAT8, TIMESTAMP, TIMESTAMPTZ, UUID, JSONB = (
     16, 20, 21, 23, 26, 114, 700, 701, 1114, 1184, 2950, 3802,
 )  # fmt: skip
+encode_text: Callable[[str], str] = encode_basestring
+"""JSON text of a string; a tenth of the price of `json.dumps`, which makes an encoder for each call."""
 INTEGERS = frozenset({INT2, INT4, INT8})
 
 
@@ -20,8 +24,14 @@ def encode(value: bytes, type_oid: int) -> str:
 
     Booleans, integers and JSON keep their kind; floats too unless JSON has no such number (NaN, Infinity); times become
     ISO 8601; everything else, decimals first, stays the text that PostgreSQL writes.
+
+    Raises:
+        CaptureStreamInvalid: the value is not of its type (what calls itself PostgreSQL need not be one).
     """
-    return _ENCODERS.get(type_oid, _encode_text)(value.decode())
+    try:
+        return _ENCODERS.get(type_oid, encode_text)(value.decode())
+    except (ValueError, RecursionError) as error:
+        raise CaptureStreamInvalid(f"A value of the change stream cannot be read: {error}.") from error
 
 
 def encode_object(names: list[tuple[str, int]], values: list[Value]) -> dict[str, str]:
@@ -35,27 +45,30 @@ def encode_object(names: list[tuple[str, int]], values: list[Value]) -> dict[str
 
 def dump_object(fragments: dict[str, str]) -> str:
     """A JSON object of JSON texts."""
-    return "{" + ",".join(f"{_encode_text(name)}:{text}" for name, text in fragments.items()) + "}"
+    return "{" + ",".join(f"{encode_text(name)}:{text}" for name, text in fragments.items()) + "}"
 
 
-def _encode_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _encode_integer(text: str) -> str:
+    if not text.lstrip("-").isdigit():
+        raise ValueError("not an integer")
+    return text
 
 
 def _encode_float(text: str) -> str:
-    return text if math.isfinite(float(text)) else _encode_text(text)
+    return text if math.isfinite(float(text)) else encode_text(text)
 
 
 def _encode_timestamp(text: str) -> str:
-    return _encode_text(text.replace(" ", "T", 1))  # `infinity` and years BC have a blank too, and stay readable
+    return encode_text(text.replace(" ", "T", 1))  # `infinity` and years BC have a blank too, and stay readable
 
 
 def _encode_timestamptz(text: str) -> str:
     text = text.replace(" ", "T", 1)
-    return _encode_text(text.removesuffix("+00") + "Z" if text.endswith("+00") else text)
+    return encode_text(text.removesuffix("+00") + "Z" if text.endswith("+00") else text)
 
 
 def _encode_json(text: str) -> str:
+    json.loads(text, parse_int=str, parse_float=str)
     # The type `json` takes escapes that JSONB cannot hold: NUL, and half a surrogate pair.
     return text if "\\u" not in text else _ESCAPE.sub(_storable, text)
 
@@ -69,10 +82,10 @@ def _storable(escape: re.Match[str]) -> str:
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
 _ENCODERS: dict[int, Callable[[str], str]] = {
     BOOL: lambda text: "true" if text in ("t", "true") else "false",
-    **dict.fromkeys((INT2, INT4, INT8, OID), str),
+    **dict.fromkeys((INT2, INT4, INT8, OID), _encode_integer),
     **dict.fromkeys((FLOAT4, FLOAT8), _encode_float),
     TIMESTAMP: _encode_timestamp,
     TIMESTAMPTZ: _encode_timestamptz,
     JSON: _encode_json,
-    JSONB: str,
+    JSONB: _encode_json,
 }
