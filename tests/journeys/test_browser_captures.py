@@ -35,6 +35,7 @@ def test_a_capture_is_made_watched_paused_and_deleted(
         form.get_by_label("Connection").select_option(label=link.name)
         form.get_by_label("public.keyless").check()
         console.expect("422 .*/api/v2/captures")
+        console.expect("404 .*/api/v2/captures/")  # told of its end, the open drawer reads it once more
         form.get_by_role("button", name="Create").click()
         expect(form.get_by_text('ALTER TABLE "public"."keyless" ADD PRIMARY KEY')).to_be_visible()
         form.get_by_label("public.keyless").uncheck()

@@ -113,6 +113,20 @@ export function CaptureForm({ onClose, onSaved }: CaptureFormProps) {
           error={problem("tables")}
         />
       )}
+      <ErrorNotice error={action.error} />
+      {problems.some((one) => one.hint) && (
+        <div className="stack gap-2">
+          <span className="small">For the database's administrator:</span>
+          {problems.map(
+            (one, at) =>
+              one.hint && (
+                <pre key={at} className="statement">
+                  {one.hint}
+                </pre>
+              ),
+          )}
+        </div>
+      )}
       <Checkbox
         label="Publish the rows that are there first"
         hint="Each as an event “read”; then every change. Without it, changes from now on only."
@@ -146,20 +160,6 @@ export function CaptureForm({ onClose, onSaved }: CaptureFormProps) {
         checked={drop}
         onChange={setDrop}
       />
-      <ErrorNotice error={action.error} />
-      {problems.some((one) => one.hint) && (
-        <div className="stack gap-2">
-          <span className="small">For the database's administrator:</span>
-          {problems.map(
-            (one, at) =>
-              one.hint && (
-                <pre key={at} className="statement">
-                  {one.hint}
-                </pre>
-              ),
-          )}
-        </div>
-      )}
     </Dialog>
   );
 }
