@@ -13,7 +13,7 @@ from celery.result import AsyncResult
 from apps.tenancy.choices import TenantStatus
 from apps.tenancy.exceptions import TenantContextMissing
 from apps.tenancy.models import Tenant
-from apps.tenancy.selectors import get_tenant_by_id
+from apps.tenancy.selectors import get_tenant_lately
 from apps.tenancy.services.context import current_tenant, public_context, tenant_context
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class TenantTask(Task):
 
     Sent by `delay_for(tenant, …)`; the message carries the tenant's id and no other tenant data than ids. A message
     without it fails with `TenantContextMissing`, both when it is sent and when it is run. A suspended tenant's messages
-    are dropped.
+    are dropped, in other processes within a second.
     """
 
     abstract = True
@@ -70,7 +70,7 @@ class TenantTask(Task):
             raise TenantContextMissing(f"{self.name} was run without a tenant.")
         # A worker child is reused for every tenant: begin from public, so that nothing of the last message remains.
         with public_context():
-            tenant = get_tenant_by_id(tenant_id)
+            tenant = get_tenant_lately(str(tenant_id))
             if tenant.status == TenantStatus.SUSPENDED:
                 # Messages only ring doorbells; what is to be done stands in the tenant's tables and is found again
                 # by the sweeper once the tenant is resumed.

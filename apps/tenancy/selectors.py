@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from apps.tenancy.models import Tenant
 
 STALLED_AFTER = timedelta(minutes=2)
 MAX_ATTEMPTS = 5
+LATELY_S = 1.0
+LATELY_KEPT = 200
+_lately: dict[str, tuple[float, Tenant]] = {}
 
 
 def _one(**where: object) -> Tenant | None:
@@ -52,6 +56,28 @@ def get_tenant_by_id(tenant_id: UUID | str) -> Tenant:
     if tenant is None:
         raise TenantNotFound("There is no tenant with that id.", value=tenant_id)
     return tenant
+
+
+def get_tenant_lately(tenant_id: str) -> Tenant:
+    """As `get_tenant_by_id`; an active one may be a second old. For workers, who take many messages in that time.
+
+    Raises:
+        TenantNotFound: there is none.
+    """
+    known = _lately.get(tenant_id)
+    if known is not None and time.monotonic() - known[0] < LATELY_S:
+        return known[1]
+    tenant = get_tenant_by_id(tenant_id)
+    if tenant.status == TenantStatus.ACTIVE:
+        if len(_lately) >= LATELY_KEPT:
+            _lately.clear()
+        _lately[tenant_id] = (time.monotonic(), tenant)
+    return tenant
+
+
+def forget_tenant(tenant_id: object) -> None:
+    """The tenant has changed in this process: the next look is at its row."""
+    _lately.pop(str(tenant_id), None)
 
 
 def list_tenants() -> QuerySet[Tenant]:

@@ -8,12 +8,11 @@ several statements travel together. Nothing here decides anything: it is `bulk_c
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
-from uuid import UUID
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 
 from apps.core.clock import now
@@ -90,28 +89,40 @@ def select_rows(
 
 def _to_json(rows: Sequence[models.Model], fields: tuple[Any, ...], *, adding: bool) -> str:
     moment = now()
+    columns = [(field.column, field.attname, _converter(field)) for field in fields]
+    times = [field.attname for field in fields if _is_set_by_us(field, adding=adding)]
     documents = []
     for row in rows:
         values = row.__dict__
-        for field in fields:
-            if getattr(field, "auto_now", False) or (adding and getattr(field, "auto_now_add", False)):
-                values[field.attname] = moment
-        documents.append({field.column: _plain(values[field.attname]) for field in fields})
+        for name in times:
+            values[name] = moment
+        document = {}
+        for column, name, convert in columns:
+            value = values[name]
+            document[column] = value if value is None or convert is None else convert(value)
+        documents.append(document)
         if adding:
             row._state.adding, row._state.db = False, connection.alias
     return json.dumps(documents, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    if isinstance(value, list) and value and isinstance(value[0], UUID):
-        return [str(item) for item in value]
-    return value
+def _is_set_by_us(field: Any, *, adding: bool) -> bool:
+    return getattr(field, "auto_now", False) or (adding and getattr(field, "auto_now_add", False))
+
+
+@cache
+def _converter(field: Any) -> Callable[[Any], Any] | None:
+    """How a value of that field is written in JSON; None when it is JSON already."""
+    kind = getattr(field, "target_field", field)
+    if isinstance(kind, models.UUIDField):
+        return str
+    if isinstance(kind, models.DateField):
+        return lambda value: value.isoformat()
+    if isinstance(kind, models.BinaryField):
+        return lambda value: f"\\x{value.hex()}"
+    if isinstance(kind, ArrayField) and isinstance(kind.base_field, models.UUIDField):
+        return lambda value: [str(item) for item in value]
+    return None
 
 
 @cache

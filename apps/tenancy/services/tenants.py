@@ -25,6 +25,7 @@ from apps.tenancy.contracts import (
 from apps.tenancy.exceptions import InvalidSlug, TenantInUse
 from apps.tenancy.models import Provisioning, Tenant
 from apps.tenancy.registries import list_provisioning_steps
+from apps.tenancy.selectors import forget_tenant
 from apps.tenancy.services.acts import Initiator, record_act
 from apps.tenancy.services.addresses import add_domain, forget_hosts
 from apps.tenancy.services.context import public_context, tenant_context
@@ -264,6 +265,7 @@ def _set_status(tenant: Tenant, status: TenantStatus, *, reason: str, actor: Ini
     with public_context(), transaction.atomic():
         changed = Tenant.objects.filter(pk=tenant.pk).exclude(status=TenantStatus.PROVISIONING)
         if changed.update(status=status, suspended_reason=reason):
+            forget_tenant(tenant.pk)
             done = "suspended" if status == TenantStatus.SUSPENDED else "resumed"
             record_act(
                 f"tenant.{done}",
@@ -290,6 +292,7 @@ def drop_tenant(tenant: Tenant, *, actor: Initiator) -> None:
         drop_schemas_and_role(tenant)
         forget_hosts(tenant)
         Tenant.objects.filter(pk=tenant.pk).delete()
+        forget_tenant(tenant.pk)
         record_act(
             "tenant.dropped", actor=actor, target=f"tenant:{tenant.slug}", summary=f"Removed {tenant.name} for good"
         )
