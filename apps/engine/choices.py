@@ -70,6 +70,7 @@ class RunTrigger(models.TextChoices):
     RESTART = "restart", "Restart from a step"
     SCHEDULE = "schedule", "Schedule"
     EVENT = "event", "Event"
+    POLL = "poll", "Poll"
     PROCESS = "process", "Another run"
 
 
@@ -78,6 +79,7 @@ class TriggerKind(models.TextChoices):
 
     SCHEDULE = "schedule", "Schedule"
     EVENT = "event", "Event"
+    POLL = "poll", "Poll"
 
 
 class TriggerStatus(models.TextChoices):
@@ -100,6 +102,7 @@ class FiringStatus(models.TextChoices):
 
     PENDING = "pending", "Waiting until the flow can start"
     STARTED = "started", "Started a run"
+    PUBLISHED = "published", "Published events"
     SKIPPED = "skipped", "Left out"
     FAILED = "failed", "Failed"
 

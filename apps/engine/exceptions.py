@@ -47,6 +47,40 @@ class TriggerStateConflict(Conflict):
     default_remedy = "Reload the trigger to see its present state."
 
 
+class PollTooMany(TerminalError):
+    """More rows are new than a poll hands out."""
+
+    code = "engine.poll.too_many"
+    default_remedy = "Load such numbers of rows with a load flow, or let the poll start at a later value."
+
+
+class PollHeldBack(TerminalError):
+    """New rows could not be handed out; the next look finds them again."""
+
+    code = "engine.poll.held_back"
+
+
+class PollCursorCoarse(TerminalError):
+    """Too many rows have one value of the cursor column."""
+
+    code = "engine.poll.cursor_coarse"
+    default_remedy = "Follow a finer column, such as a number or a time."
+
+
+class PollCursorUnfit(TerminalError):
+    """The column cannot be followed."""
+
+    code = "engine.poll.cursor_unfit"
+    default_remedy = "Follow a number or a time."
+
+
+class PollTimeout(TransientError):
+    """The system did not answer in time."""
+
+    code = "engine.poll.timeout"
+    default_remedy = "Read fewer columns by a query, or let the system index the cursor column."
+
+
 class SlaInvalid(ValidationFailed):
     """Runs cannot be measured by this."""
 

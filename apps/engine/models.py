@@ -412,7 +412,7 @@ class Sla(TenantModel):
 
 
 class Trigger(TenantModel):
-    """What starts runs of a flow in an environment by itself: a schedule, or a kind of event."""
+    """What starts runs of a flow in an environment by itself: a schedule, a kind of event, or new rows of a system."""
 
     flow = models.ForeignKey("integrations.Flow", on_delete=models.PROTECT, related_name="+")
     environment = models.ForeignKey("integrations.Environment", on_delete=models.PROTECT, related_name="+")
@@ -427,6 +427,9 @@ class Trigger(TenantModel):
     catch_up = models.CharField(max_length=8, choices=CatchUp.choices, default=CatchUp.ONCE)
     catch_up_limit = models.PositiveSmallIntegerField(default=10)
     next_due_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
+
+    every_s = models.PositiveIntegerField(null=True, blank=True, help_text="Interval of a poll without cron.")
+    poll = models.JSONField(default=dict, blank=True, help_text="What a poll reads, and what becomes of new rows.")
 
     types = ArrayField(models.CharField(max_length=150), default=list, blank=True)
     filter = models.TextField(blank=True, default="")
@@ -454,12 +457,29 @@ class Trigger(TenantModel):
         return self.name
 
 
+class PollState(TenantModel):
+    """How far a poll has come, and who looks now. Written with the firings that follow from a look."""
+
+    trigger = models.OneToOneField(Trigger, on_delete=models.CASCADE, related_name="poll_state")
+    position = models.JSONField(null=True, blank=True, help_text="NULL before the first look.")
+    failures = models.PositiveIntegerField(default=0, help_text="Looks in a row that failed.")
+    lease_epoch = models.BigIntegerField(default=0, help_text="Fencing number: rises with every claim.")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last called for it.")
+    polled_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.trigger_id} {self.lease_epoch}"
+
+
 class Firing(TenantModel):
-    """One moment or event at which a trigger fired; the unique keys make it one, however many beats there are."""
+    """A moment, event or batch of rows at which a trigger fired; the unique keys make it one."""
 
     trigger = models.ForeignKey(Trigger, on_delete=models.CASCADE, related_name="+")
-    due_at = models.DateTimeField(help_text="The moment of a schedule, or the time of the event.")
+    due_at = models.DateTimeField(help_text="The moment of a schedule or a poll, or the time of the event.")
     event_id = models.UUIDField(null=True, blank=True)
+    dedupe_key = models.CharField(max_length=60, blank=True, default="", help_text="Look and batch of a poll.")
+    rows = models.PositiveIntegerField(default=0, help_text="New rows that a poll handed out.")
     status = models.CharField(max_length=16, choices=FiringStatus.choices, default=FiringStatus.PENDING)
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
     parameters = models.JSONField(default=dict, blank=True)
@@ -471,7 +491,12 @@ class Firing(TenantModel):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["trigger", "due_at"], condition=models.Q(event_id__isnull=True), name="engine_firing_due"
+                fields=["trigger", "due_at"],
+                condition=models.Q(event_id__isnull=True, dedupe_key=""),
+                name="engine_firing_due",
+            ),
+            models.UniqueConstraint(
+                fields=["trigger", "dedupe_key"], condition=~models.Q(dedupe_key=""), name="engine_firing_batch"
             ),
             models.UniqueConstraint(fields=["trigger", "event_id"], name="engine_firing_event"),
         ]

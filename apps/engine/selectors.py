@@ -150,7 +150,7 @@ def list_slas(flow_id: UUID) -> QuerySet[Sla]:
 
 def list_triggers() -> QuerySet[Trigger]:
     """Triggers with what a list shows."""
-    return Trigger.objects.select_related("flow", "environment").defer("flow__draft")
+    return Trigger.objects.select_related("flow", "environment", "poll_state").defer("flow__draft")
 
 
 def get_trigger(trigger_id: UUID) -> Trigger:

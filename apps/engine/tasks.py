@@ -8,6 +8,7 @@ from celery import shared_task
 
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.sweeping import collect_garbage_everywhere, sweep_everywhere
+from apps.engine.services.triggers.polling import poll_trigger
 from apps.tenancy.celery import TenantTask
 
 
@@ -21,6 +22,12 @@ def advance_run(run_id: str) -> None:
 def execute_step(run_id: str, step_id: str) -> None:
     """Claim the step if it is still to be had, execute it, and go on with what becomes ready."""
     work_on_run(UUID(run_id), prefer=UUID(step_id))
+
+
+@shared_task(base=TenantTask, name="engine.poll")
+def poll(trigger_id: str) -> None:
+    """Look for new rows if the poll is still due and nobody else looks."""
+    poll_trigger(UUID(trigger_id))
 
 
 @shared_task(name="engine.sweep")

@@ -15,7 +15,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_DEFAULT_QUEUE = "control"
-CELERY_TASK_ROUTES = {"engine.execute_step": {"queue": "loads"}}
+CELERY_TASK_ROUTES = {"engine.execute_step": {"queue": "loads"}, "engine.poll": {"queue": "loads"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "engine.sweep", "schedule": 5.0},

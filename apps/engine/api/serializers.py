@@ -199,6 +199,7 @@ class RunSerializer(RunListSerializer):
     stages = serializers.SerializerMethodField()
     reconciliation = serializers.SerializerMethodField()
     compensation = serializers.SerializerMethodField()
+    parameters = serializers.SerializerMethodField()
 
     class Meta(RunListSerializer.Meta):
         fields = [
@@ -223,6 +224,12 @@ class RunSerializer(RunListSerializer):
     def get_reconciliation(self, run: Run) -> dict[str, Any] | None:
         """Both sides compared, once that was done."""
         return self.context["reconciliation"]
+
+    @extend_schema_field(serializers.DictField())
+    def get_parameters(self, run: Run) -> dict[str, Any]:
+        """What it was started with; the rows that a poll found only for those who may use connections."""
+        found = run.trigger in (RunTrigger.POLL, RunTrigger.RETRY) and not self.context["may_see_rows"]
+        return {name: value for name, value in run.parameters.items() if not (found and name == "rows")}
 
     @extend_schema_field(CompensationSerializer(allow_null=True))
     def get_compensation(self, run: Run) -> dict[str, Any] | None:

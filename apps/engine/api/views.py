@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.access.contracts import Actor
 from apps.access.services.http import HasPermission, actor_of
 from apps.access.services.permissions import check_permission
 from apps.engine.api.serializers import (
@@ -42,10 +43,11 @@ CanSee = HasPermission.of(read="run:view")
 CanAct = HasPermission.of(read="run:view", write=None)
 
 
-def run_to_json(run: Run) -> dict[str, Any]:
-    """A run as its page shows it: three queries, whatever its size."""
+def run_to_json(run: Run, actor: Actor) -> dict[str, Any]:
+    """A run as its page shows it: three queries, whatever its size. Rows of a system need `connection:use`."""
     found = find_reconciliation(run.pk)
-    context = {"stages": list_stages(run.pk), "reconciliation": asdict(found) if found else None}
+    context: dict[str, Any] = {"stages": list_stages(run.pk), "reconciliation": asdict(found) if found else None}
+    context["may_see_rows"] = actor.has("connection:use")
     return dict(RunSerializer(run, context=context).data)
 
 
@@ -93,7 +95,7 @@ class RunDetailView(APIView):
     @extend_schema(responses=RunSerializer)
     def get(self, request: Request, run_id: UUID) -> Response:
         """The run with its stages, progress and reconciliation."""
-        return Response(run_to_json(get_run(run_id)))
+        return Response(run_to_json(get_run(run_id), actor_of(request)))
 
 
 class FlowRunsView(APIView):
@@ -136,7 +138,7 @@ class FlowRunsView(APIView):
             ),
             actor=actor,
         )
-        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+        return Response(run_to_json(get_run(run.pk), actor_of(request)), status=status.HTTP_202_ACCEPTED)
 
 
 class RunLogView(APIView):
@@ -217,7 +219,7 @@ class RunActionView(APIView):
             self.action
         ]
         run = act(run_id, actor=actor_of(request))
-        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+        return Response(run_to_json(get_run(run.pk), actor_of(request)), status=status.HTTP_202_ACCEPTED)
 
 
 class QuarantineReplayView(APIView):
@@ -239,7 +241,7 @@ class QuarantineReplayView(APIView):
             ),
             actor=actor_of(request),
         )
-        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+        return Response(run_to_json(get_run(run.pk), actor_of(request)), status=status.HTTP_202_ACCEPTED)
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:

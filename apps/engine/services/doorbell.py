@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 ADVANCE = "engine.advance"
 EXECUTE = "engine.execute_step"
+POLL = "engine.poll"
 LONGEST_COUNTDOWN_S = 60.0  # beyond it, brokers redeliver in loops; the sweeper takes over
 
 
@@ -25,6 +26,11 @@ def ring_run(run_id: UUID, *, delay_s: float = 0.0) -> None:
 def ring_step(run_id: UUID, step_id: UUID) -> None:
     """After commit, ask a load worker to claim a step."""
     _ring(EXECUTE, [str(run_id), str(step_id)], 0.0)
+
+
+def ring_poll(trigger_id: UUID) -> None:
+    """After commit, ask a worker to look for what is new."""
+    _ring(POLL, [str(trigger_id)], 0.0)
 
 
 def _ring(task_name: str, args: list[str], delay_s: float) -> None:

@@ -17,6 +17,7 @@ from apps.engine.services.doorbell import ring_run
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.slas import watch_slas
 from apps.engine.services.triggers.firing import fire_due, forget_firings
+from apps.engine.services.triggers.polling import ring_due_polls
 from apps.tenancy.services.context import each_tenant, require_tenant
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ def sweep_everywhere() -> int:
     """
     rung = 0
     for tenant in each_tenant():
-        for part in (fire_due, sweep_tenant, watch_slas):
+        for part in (fire_due, ring_due_polls, sweep_tenant, watch_slas):
             try:
                 rung += part()
             except Exception as error:

@@ -17,9 +17,10 @@ from apps.core.exceptions import Problem
 from apps.core.services.hints import send_hint
 from apps.engine.choices import CatchUp, TriggerKind, TriggerStatus
 from apps.engine.exceptions import TriggerInvalid, TriggerNameTaken, TriggerNotFound, TriggerStateConflict
-from apps.engine.models import Trigger
+from apps.engine.models import PollState, Trigger
 from apps.engine.services.triggers.cron import Schedule, check_schedule
-from apps.engine.services.triggers.inputs import EVENT_COLUMNS, MAPPING_MOST, SCHEDULE_COLUMNS
+from apps.engine.services.triggers.inputs import COLUMNS, MAPPING_MOST
+from apps.engine.services.triggers.polls import POLL_NAMES, fence_poll, find_poll_problems, next_poll, reset_poll
 from apps.events.exceptions import SubscriptionInvalid
 from apps.events.selectors import get_head_position
 from apps.events.services.matching import Matcher, check_matcher
@@ -35,6 +36,8 @@ INPUT_MOST_BYTES = 64 * 1024
 SHARED = ("name", "parameters", "mapping")
 OF_SCHEDULES = ("cron", "zone", "calendar", "catch_up", "catch_up_limit")
 OF_EVENTS = ("types", "filter")
+OF_POLLS = ("every_s", "cron", "zone", "calendar", "poll")
+OWN = {TriggerKind.SCHEDULE: OF_SCHEDULES, TriggerKind.EVENT: OF_EVENTS, TriggerKind.POLL: OF_POLLS}
 
 
 @transaction.atomic
@@ -43,10 +46,10 @@ def create_trigger(flow_id: UUID, environment: str, *, kind: str, actor: Actor, 
 
     Args:
         flow_id, environment: what is started where; the version that is deployed there when it fires.
-        kind: `schedule` or `event`.
-        actor: needs `flow:deploy`.
+        kind: `schedule`, `event` or `poll`.
+        actor: needs `flow:deploy`; for a poll also `connection:use`, because its runs get rows of the system.
         settings: name, parameters, mapping; for a schedule cron, zone, calendar, catch_up, catch_up_limit; for an event
-            types (patterns, `run.*`) and filter.
+            types (patterns, `run.*`) and filter; for a poll every_s or cron, zone, calendar, and poll (`PollSettings`).
 
     Raises:
         PermissionDenied, FlowNotFound, EnvironmentNotFound, FlowArchived: as named.
@@ -60,9 +63,12 @@ def create_trigger(flow_id: UUID, environment: str, *, kind: str, actor: Actor, 
     if Trigger.objects.count() >= TRIGGERS_MOST:
         raise TriggerInvalid(f"An organisation has at most {TRIGGERS_MOST} triggers.", field="name")
     row = Trigger(flow_id=flow.id, environment_id=place.id, kind=kind, created_by_name=actor.name)
+    _check_use(row, actor)
     _apply(row, settings)
     _begin(row)
     _save(row, new=True)
+    if row.kind == TriggerKind.POLL:
+        PollState.objects.create(trigger=row)
     _record(row, "created", f"Created the trigger {row.name} of {flow.name}.", actor, _facts(row))
     return row
 
@@ -75,9 +81,12 @@ def update_trigger(trigger_id: UUID, *, actor: Actor, **changes: Any) -> Trigger
         PermissionDenied, TriggerNotFound, TriggerInvalid, TriggerNameTaken: as named.
     """
     row = _lock(trigger_id, actor)
-    before = (row.cron, row.zone, row.calendar)
+    _check_use(row, actor)
+    before, poll = _when(row), dict(row.poll)
     _apply(row, changes)
-    if row.status == TriggerStatus.ACTIVE and before != (row.cron, row.zone, row.calendar):
+    if row.poll != poll:
+        reset_poll(row, poll)
+    if row.status == TriggerStatus.ACTIVE and (before != _when(row) or row.poll != poll):
         _begin(row)
     _save(row)
     _record(row, "changed", f"Changed the trigger {row.name}.", actor, {**_facts(row), "changed": sorted(changes)})
@@ -96,6 +105,7 @@ def pause_trigger(trigger_id: UUID, *, actor: Actor, reason: str = "") -> Trigge
     if row.status == TriggerStatus.PAUSED:
         raise TriggerStateConflict("The trigger is paused already.")
     row.status, row.status_reason, row.next_due_at = TriggerStatus.PAUSED, reason.strip()[:200], None
+    fence_poll(row)
     _save(row)
     _record(row, "paused", f"Paused the trigger {row.name}.", actor, {"reason": row.status_reason})
     return row
@@ -116,6 +126,7 @@ def resume_trigger(trigger_id: UUID, *, actor: Actor) -> Trigger:
     flow = get_flow(row.flow_id)
     if flow.archived:
         raise FlowArchived(f"{flow.name} is archived.", value=str(flow.id))
+    _check_use(row, actor)
     row.status, row.status_reason, row.last_error = TriggerStatus.ACTIVE, "", None
     _apply(row, {})
     _begin(row)
@@ -136,27 +147,33 @@ def delete_trigger(trigger_id: UUID, *, actor: Actor) -> None:
     row.delete()
 
 
-def check_trigger(kind: str, settings: Mapping[str, Any], *, actor: Actor) -> list[Problem]:
+def check_trigger(kind: str, settings: Mapping[str, Any], *, actor: Actor, environment: str = "") -> list[Problem]:
     """Everything that would be refused of a trigger of this kind, without making it.
 
     Args:
         kind: as in `create_trigger`.
         settings: as in `create_trigger`; what is left out has its default.
-        actor: needs `flow:deploy`.
+        actor: as in `create_trigger`.
+        environment: where a poll finds its connection; not looked for without one.
 
     Raises:
-        PermissionDenied: the actor may not keep triggers.
+        PermissionDenied: the actor may not keep such triggers.
+        EnvironmentNotFound: there is none of that name.
     """
     check_permission(actor, EDIT)
+    row = Trigger(kind=kind)
+    if environment:
+        row.environment_id = get_environment(environment).id
+    _check_use(row, actor)
     try:
-        _apply(Trigger(kind=kind), settings)
+        _apply(row, settings)
     except TriggerInvalid as error:
         return list(error.problems)
     return []
 
 
 def schedule_of(row: Trigger) -> Schedule:
-    """When a trigger of kind `schedule` fires."""
+    """When a trigger of kind `schedule` fires, or one of kind `poll` without an interval looks."""
     return Schedule(row.cron, row.zone, row.calendar)
 
 
@@ -171,15 +188,20 @@ def database_now() -> datetime:
 def _begin(row: Trigger) -> None:
     if row.kind == TriggerKind.SCHEDULE:
         row.next_due_at = schedule_of(row).next_after(database_now())
+    elif row.kind == TriggerKind.POLL:
+        now = database_now()
+        row.next_due_at = now if row.every_s else next_poll(row, now)
     else:
         row.start_position = get_head_position()
 
 
 def _apply(row: Trigger, settings: Mapping[str, Any]) -> None:
-    own = OF_SCHEDULES if row.kind == TriggerKind.SCHEDULE else OF_EVENTS
+    own = OWN.get(TriggerKind(row.kind), ()) if row.kind in TriggerKind.values else ()
     problems: list[Problem] = []
     for field, value in settings.items():
-        if field in (*SHARED, *own):
+        if field == "poll" and field in own:
+            row.poll = {**row.poll, **{name: value[name] for name in POLL_NAMES if name in value}}
+        elif field in (*SHARED, *own):
             setattr(row, field, value.strip() if isinstance(value, str) else value)
         else:
             message = f"A trigger of kind {row.kind} has no {field}."
@@ -205,8 +227,10 @@ def _problems_of(row: Trigger) -> list[Problem]:
             check_matcher(matcher_of(row))
         except SubscriptionInvalid as error:
             problems += error.problems
+    elif row.kind == TriggerKind.POLL:
+        problems += find_poll_problems(row)
     else:
-        problems.append(Problem("kind", "engine.trigger.kind", "A trigger is a schedule or an event."))
+        problems.append(Problem("kind", "engine.trigger.kind", "A trigger is a schedule, an event or a poll."))
     return problems + _input_problems(row)
 
 
@@ -214,7 +238,9 @@ def _input_problems(row: Trigger) -> list[Problem]:
     problems: list[Problem] = []
     if len(json.dumps([row.parameters, row.mapping]).encode()) > INPUT_MOST_BYTES or len(row.mapping) > MAPPING_MOST:
         problems.append(Problem("parameters", "engine.trigger.input", "The input is too large."))
-    columns = SCHEDULE_COLUMNS if row.kind == TriggerKind.SCHEDULE else EVENT_COLUMNS
+    if row.kind not in TriggerKind.values:
+        return problems
+    columns = COLUMNS[TriggerKind(row.kind)]
     for name, source in row.mapping.items():
         if not isinstance(source, str):
             problems.append(Problem(f"mapping.{name}", "engine.trigger.input", "Give an expression."))
@@ -250,8 +276,22 @@ def _save(row: Trigger, *, new: bool = False) -> None:
         raise
 
 
+def _when(row: Trigger) -> tuple[Any, ...]:
+    return (row.cron, row.zone, row.calendar, row.every_s)
+
+
+def _check_use(row: Trigger, actor: Actor) -> None:
+    """Whoever keeps a poll lets its runs see rows of the system."""
+    if row.kind == TriggerKind.POLL:
+        check_permission(actor, "connection:use")
+
+
 def _facts(row: Trigger) -> dict[str, Any]:
-    when = {"cron": row.cron, "zone": row.zone} if row.kind == TriggerKind.SCHEDULE else {"types": list(row.types)}
+    when: dict[str, Any] = {"cron": row.cron, "zone": row.zone}
+    if row.kind == TriggerKind.EVENT:
+        when = {"types": list(row.types)}
+    elif row.kind == TriggerKind.POLL:
+        when |= {"every_s": row.every_s, **row.poll}
     return {"flow_id": str(row.flow_id), "environment_id": str(row.environment_id), "kind": row.kind, **when}
 
 

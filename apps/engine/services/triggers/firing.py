@@ -34,6 +34,11 @@ ON_TIME_MOST = 6
 GIVE_UP = timedelta(days=1)
 KEPT = timedelta(days=90)
 AT_ONCE = 200
+STARTS = {
+    TriggerKind.SCHEDULE: RunTrigger.SCHEDULE,
+    TriggerKind.EVENT: RunTrigger.EVENT,
+    TriggerKind.POLL: RunTrigger.POLL,
+}
 
 
 def fire_due() -> int:
@@ -74,9 +79,9 @@ def fire_events(events: Sequence[EventRecord]) -> int:
             if not new:
                 continue
             if match.fault:
-                _settle(trigger, firing, FiringStatus.FAILED, FilterFailed(match.fault))
+                settle(trigger, firing, FiringStatus.FAILED, FilterFailed(match.fault))
             else:
-                started += _prepare_and_start(trigger, firing, partial(input_of_event, trigger, event))
+                started += prepare_and_start(trigger, firing, partial(input_of_event, trigger, event))
     return started
 
 
@@ -124,13 +129,13 @@ def _fire_schedule(trigger_id: UUID) -> int:
         firing, _ = Firing.objects.get_or_create(
             trigger=trigger, due_at=left[-1] if left else first, event_id=None, defaults={"missed": missed}
         )
-        _settle(trigger, firing, FiringStatus.SKIPPED, reason)
+        settle(trigger, firing, FiringStatus.SKIPPED, reason)
     Trigger.objects.filter(pk=trigger.pk).update(next_due_at=following, updated_at=Now())
     started = 0
     for moment in chosen:
         firing, new = Firing.objects.get_or_create(trigger=trigger, due_at=moment, event_id=None)
         if new:
-            started += _prepare_and_start(trigger, firing, partial(input_of_moment, trigger, moment))
+            started += prepare_and_start(trigger, firing, partial(input_of_moment, trigger, moment))
     return started
 
 
@@ -150,24 +155,25 @@ def _fire_again(firing_id: UUID) -> int:
     return 0 if firing is None else _start(firing.trigger, firing)
 
 
-def _prepare_and_start(trigger: Trigger, firing: Firing, build: Callable[[], dict[str, Any]]) -> int:
+def prepare_and_start(trigger: Trigger, firing: Firing, build: Callable[[], dict[str, Any]]) -> int:
+    """Start the run of a firing with the input that `build` makes; 1 when it was started."""
     try:
         firing.parameters = build()
     except PortalError as error:
-        _settle(trigger, firing, FiringStatus.FAILED, error)
+        settle(trigger, firing, FiringStatus.FAILED, error)
         return 0
     return _start(trigger, firing)
 
 
 def _start(trigger: Trigger, firing: Firing) -> int:
     """Start the run of a firing; 1 when it was started. The attempt is a savepoint of the caller's transaction."""
-    source = str(firing.event_id) if firing.event_id else firing.due_at.isoformat()
+    source = firing.dedupe_key or (str(firing.event_id) if firing.event_id else firing.due_at.isoformat())
     request = StartRequest(
         flow_id=trigger.flow_id,
         environment=get_environment_slug(trigger.environment_id),
         parameters=firing.parameters,
         idempotency_key=f"trigger:{trigger.pk}:{source}",
-        trigger=RunTrigger.EVENT if firing.event_id else RunTrigger.SCHEDULE,
+        trigger=STARTS[TriggerKind(trigger.kind)],
         due_at=firing.due_at,
     )
     firing.attempts += 1
@@ -175,22 +181,24 @@ def _start(trigger: Trigger, firing: Firing) -> int:
         with transaction.atomic():
             run = start_run(request, actor=Actor.system(f"trigger {trigger.name}"))
     except FlowPaused as error:
-        _settle(trigger, firing, FiringStatus.SKIPPED, error)
+        settle(trigger, firing, FiringStatus.SKIPPED, error)
     except FlowArchived as error:
-        _settle(trigger, firing, FiringStatus.FAILED, error)
+        settle(trigger, firing, FiringStatus.FAILED, error)
         _stop(trigger, error)
     except RunAlreadyActive as error:
-        if firing.event_id or trigger.catch_up == CatchUp.ALL:
+        if trigger.kind != TriggerKind.SCHEDULE or trigger.catch_up == CatchUp.ALL:
             _wait(trigger, firing, error)
         else:
-            _settle(trigger, firing, FiringStatus.SKIPPED, error)
+            settle(trigger, firing, FiringStatus.SKIPPED, error)
     except (TenantBusy, TransientError) as error:
         _wait(trigger, firing, error)
     except PortalError as error:
-        _settle(trigger, firing, FiringStatus.FAILED, error)
+        settle(trigger, firing, FiringStatus.FAILED, error)
     else:
         firing.run = run
-        _settle(trigger, firing, FiringStatus.STARTED, None)
+        if firing.dedupe_key:
+            firing.parameters = {}  # the rows are with the run
+        settle(trigger, firing, FiringStatus.STARTED, None)
         return 1
     return 0
 
@@ -199,23 +207,24 @@ def _wait(trigger: Trigger, firing: Firing, error: PortalError) -> None:
     """Try again later: 5, 10, 20 … 300 seconds on, for a day."""
     fresh = Firing.objects.filter(pk=firing.pk, created_at__gt=Now() - GIVE_UP).exists()
     if not fresh:
-        _settle(trigger, firing, FiringStatus.FAILED, FiringGivenUp(f"Given up after a day: {error.message}"))
+        settle(trigger, firing, FiringStatus.FAILED, FiringGivenUp(f"Given up after a day: {error.message}"))
         return
     delay = timedelta(seconds=min(300, 5 * 2 ** min(firing.attempts - 1, 10)))
     Firing.objects.filter(pk=firing.pk).update(
         parameters=firing.parameters,
         attempts=firing.attempts,
-        error=_to_json(error),
+        error=error_of(error),
         next_attempt_at=Now() + delay,
         updated_at=Now(),
     )
-    Trigger.objects.filter(pk=trigger.pk).update(last_error=_to_json(error), updated_at=Now())
+    Trigger.objects.filter(pk=trigger.pk).update(last_error=error_of(error), updated_at=Now())
 
 
-def _settle(trigger: Trigger, firing: Firing, status: str, error: PortalError | None) -> None:
-    firing.status, firing.error, firing.next_attempt_at = status, error and _to_json(error), None
+def settle(trigger: Trigger, firing: Firing, status: str, error: PortalError | None) -> None:
+    """Record what came of a firing, with the firing and with its trigger."""
+    firing.status, firing.error, firing.next_attempt_at = status, error and error_of(error), None
     firing.save()
-    if status == FiringStatus.STARTED:
+    if status in (FiringStatus.STARTED, FiringStatus.PUBLISHED):
         Trigger.objects.filter(pk=trigger.pk).update(
             last_fired_at=Now(), last_run=firing.run, last_error=None, updated_at=Now()
         )
@@ -231,7 +240,7 @@ def _stop(trigger: Trigger, error: PortalError) -> None:
         status=TriggerStatus.PAUSED,
         status_reason=error.message[:200],
         next_due_at=None,
-        last_error=_to_json(error),
+        last_error=error_of(error),
         updated_at=Now(),
     )
     log.warning("trigger_paused", trigger=str(trigger.pk), code=error.code)
@@ -242,5 +251,6 @@ def _is_own(trigger: Trigger, event: EventRecord) -> bool:
     return event.type.startswith(TYPE_PREFIX) and event.data.get("flow_id") == str(trigger.flow_id)
 
 
-def _to_json(error: PortalError) -> dict[str, Any]:
+def error_of(error: PortalError) -> dict[str, Any]:
+    """An error as triggers and firings keep it."""
     return {"code": error.code, "message": error.message, "remedy": error.remedy}

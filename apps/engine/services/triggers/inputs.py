@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from apps.engine.choices import TriggerKind
 from apps.engine.models import Trigger
 from apps.engine.services.processes.scopes import to_json
 from apps.events.contracts import EventRecord
@@ -20,6 +22,31 @@ SCHEDULE_COLUMNS = Schema(
     (Field("due_at", "TIMESTAMPTZ", nullable=False), Field("due_local", "TIMESTAMP", nullable=False))
 )
 """What a schedule's mapping may use: the moment that is due, and the same by the wall clock of the trigger's zone."""
+
+
+POLL_COLUMNS = Schema(
+    (
+        Field("polled_at", "TIMESTAMPTZ", nullable=False),
+        Field("rows", "JSON", nullable=False),
+        Field("count", "BIGINT", nullable=False),
+    )
+)
+"""What a poll's mapping may use: when it looked, the new rows, and how many they are."""
+COLUMNS = {
+    TriggerKind.SCHEDULE: SCHEDULE_COLUMNS,
+    TriggerKind.EVENT: EVENT_COLUMNS,
+    TriggerKind.POLL: POLL_COLUMNS,
+}
+
+
+def input_of_rows(trigger: Trigger, rows: Sequence[dict[str, Any]], polled_at: datetime) -> dict[str, Any]:
+    """Input of the run for new rows: they are its `rows`, beside parameters and mapping.
+
+    Raises:
+        EvaluationFailed: an expression has no value.
+    """
+    given = _input(trigger, {"polled_at": polled_at, "rows": list(rows), "count": len(rows)}, POLL_COLUMNS)
+    return {"rows": list(rows), **given}
 
 
 def input_of_moment(trigger: Trigger, due_at: datetime) -> dict[str, Any]:

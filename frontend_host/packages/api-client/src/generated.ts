@@ -2194,7 +2194,7 @@ export interface paths {
             readonly path?: never;
             readonly cookie?: never;
         };
-        /** @description The next moments of a schedule, paused or not; none for an event trigger. */
+        /** @description The next moments of a schedule or of a poll by cron, paused or not; else none. */
         readonly get: operations["trigger_next"];
         readonly put?: never;
         readonly post?: never;
@@ -3654,11 +3654,15 @@ export interface components {
             readonly id: string;
             /**
              * Format: date-time
-             * @description The moment of a schedule, or the time of the event.
+             * @description The moment of a schedule or a poll, or the time of the event.
              */
             readonly due_at: string;
             /** Format: uuid */
             readonly event_id: string | null;
+            /** @description Look and batch of a poll. */
+            readonly dedupe_key: string;
+            /** @description New rows that a poll handed out. */
+            readonly rows: number;
             readonly status: components["schemas"]["FiringStatusEnum"];
             /** Format: uuid */
             readonly run: string | null;
@@ -3680,11 +3684,12 @@ export interface components {
         /**
          * @description * `pending` - Waiting until the flow can start
          *     * `started` - Started a run
+         *     * `published` - Published events
          *     * `skipped` - Left out
          *     * `failed` - Failed
          * @enum {string}
          */
-        readonly FiringStatusEnum: "pending" | "started" | "skipped" | "failed";
+        readonly FiringStatusEnum: "pending" | "started" | "published" | "skipped" | "failed";
         /** @description A flow with its draft (`GET /api/v2/schemas/flow-1.json` describes a complete one). */
         readonly Flow: {
             /** Format: uuid */
@@ -4383,6 +4388,45 @@ export interface components {
             readonly id: string | null;
             readonly name: string;
         };
+        /** @description What a poll reads, and what becomes of new rows. */
+        readonly Poll: {
+            /** @description Slot that the environment binds. */
+            readonly connection?: string;
+            readonly entity?: string;
+            /** @description In place of an entity; its parameter `position` is the highest value so far. */
+            readonly query?: string;
+            /** @description Column that rises with every new row. */
+            readonly cursor?: string;
+            /** @description Rows from this value on; empty: from now on. */
+            readonly start?: string;
+            /** @description Rows of one firing, 1 to 500. */
+            readonly batch_rows?: number;
+            /** @description Publish each row as an event; empty: start runs. */
+            readonly event_type?: string;
+        };
+        /** @description What a poll reads, and what becomes of new rows. */
+        readonly PollRequest: {
+            /** @description Slot that the environment binds. */
+            readonly connection?: string;
+            readonly entity?: string;
+            /** @description In place of an entity; its parameter `position` is the highest value so far. */
+            readonly query?: string;
+            /** @description Column that rises with every new row. */
+            readonly cursor?: string;
+            /** @description Rows from this value on; empty: from now on. */
+            readonly start?: string;
+            /** @description Rows of one firing, 1 to 500. */
+            readonly batch_rows?: number;
+            /** @description Publish each row as an event; empty: start runs. */
+            readonly event_type?: string;
+        };
+        /** @description How far a poll has come. */
+        readonly PollState: {
+            /** Format: date-time */
+            readonly polled_at: string | null;
+            readonly position: string | null;
+            readonly failures: number;
+        };
         /** @description A mapping on sample rows. */
         readonly Preview: {
             readonly source_fields: readonly components["schemas"]["TypedField"][];
@@ -4829,7 +4873,9 @@ export interface components {
                 readonly [key: string]: unknown;
             } | null;
             readonly compensation: components["schemas"]["Compensation"] | null;
-            readonly parameters: unknown;
+            readonly parameters: {
+                readonly [key: string]: unknown;
+            };
             readonly since: string;
             /** @description What a process returned. */
             readonly result: unknown;
@@ -4928,10 +4974,11 @@ export interface components {
          *     * `restart` - Restart from a step
          *     * `schedule` - Schedule
          *     * `event` - Event
+         *     * `poll` - Poll
          *     * `process` - Another run
          * @enum {string}
          */
-        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "restart" | "schedule" | "event" | "process";
+        readonly RunTriggerEnum: "manual" | "api" | "retry" | "replay" | "restart" | "schedule" | "event" | "poll" | "process";
         readonly Sample: {
             readonly fields: readonly components["schemas"]["SampleField"][];
             readonly rows: readonly {
@@ -5465,6 +5512,10 @@ export interface components {
             readonly calendar: string;
             readonly catch_up: components["schemas"]["CatchUpEnum"];
             readonly catch_up_limit: number;
+            /** @description Interval of a poll without cron. */
+            readonly every_s: number | null;
+            readonly poll: components["schemas"]["Poll"] | null;
+            readonly poll_state: components["schemas"]["PollState"] | null;
             readonly types: readonly string[];
             readonly filter: string;
             readonly parameters: {
@@ -5499,6 +5550,9 @@ export interface components {
             readonly calendar?: string;
             readonly catch_up?: components["schemas"]["CatchUpEnum"];
             readonly catch_up_limit?: number;
+            /** @description Interval of a poll, 10 to 86,400 seconds. */
+            readonly every_s?: number | null;
+            readonly poll?: components["schemas"]["PollRequest"];
             readonly types?: readonly string[];
             readonly filter?: string;
             readonly parameters?: {
@@ -5524,6 +5578,9 @@ export interface components {
             readonly calendar?: string;
             readonly catch_up?: components["schemas"]["CatchUpEnum"];
             readonly catch_up_limit?: number;
+            /** @description Interval of a poll, 10 to 86,400 seconds. */
+            readonly every_s?: number | null;
+            readonly poll?: components["schemas"]["PollRequest"];
             readonly types?: readonly string[];
             readonly filter?: string;
             readonly parameters?: {
@@ -5533,10 +5590,12 @@ export interface components {
                 readonly [key: string]: string;
             };
             readonly kind: components["schemas"]["TriggerKindEnum"];
+            /** @default  */
+            readonly environment: string;
             /** @default 5 */
             readonly count: number;
         };
-        /** @description A new trigger. A schedule needs `cron` and `zone`, an event trigger `types`. */
+        /** @description A new trigger. A schedule needs `cron` and `zone`, an event trigger `types`, a poll `poll` and an interval. */
         readonly TriggerInputRequest: {
             readonly name: string;
             /** @description Minute, hour, day, month, day of the week. */
@@ -5546,6 +5605,9 @@ export interface components {
             readonly calendar?: string;
             readonly catch_up?: components["schemas"]["CatchUpEnum"];
             readonly catch_up_limit?: number;
+            /** @description Interval of a poll, 10 to 86,400 seconds. */
+            readonly every_s?: number | null;
+            readonly poll?: components["schemas"]["PollRequest"];
             readonly types?: readonly string[];
             readonly filter?: string;
             readonly parameters?: {
@@ -5562,9 +5624,10 @@ export interface components {
         /**
          * @description * `schedule` - Schedule
          *     * `event` - Event
+         *     * `poll` - Poll
          * @enum {string}
          */
-        readonly TriggerKindEnum: "schedule" | "event";
+        readonly TriggerKindEnum: "schedule" | "event" | "poll";
         /** @description Why a trigger is paused, for people. */
         readonly TriggerPauseInputRequest: {
             /** @default  */
@@ -10870,8 +10933,9 @@ export interface operations {
                 /**
                  * @description * `schedule` - Schedule
                  *     * `event` - Event
+                 *     * `poll` - Poll
                  */
-                readonly kind?: "event" | "schedule";
+                readonly kind?: "event" | "poll" | "schedule";
                 /** @description Rows a page, 1 to 200 (default 50). */
                 readonly limit?: number;
                 /** @description Part of the trigger's or the flow's name. */
@@ -11042,10 +11106,11 @@ export interface operations {
                 /**
                  * @description * `pending` - Waiting until the flow can start
                  *     * `started` - Started a run
+                 *     * `published` - Published events
                  *     * `skipped` - Left out
                  *     * `failed` - Failed
                  */
-                readonly status?: "failed" | "pending" | "skipped" | "started";
+                readonly status?: "failed" | "pending" | "published" | "skipped" | "started";
             };
             readonly header?: never;
             readonly path: {

@@ -131,7 +131,7 @@ export function createResources(http: Http) {
       remove: (id: string) => http.delete(`/triggers/${enc(id)}`),
       pause: (id: string, reason: string) => http.post<T.Trigger>(`/triggers/${enc(id)}/pause`, { reason }),
       resume: (id: string) => http.post<T.Trigger>(`/triggers/${enc(id)}/resume`),
-      check: (body: T.TriggerSettings & { kind: T.TriggerKind }, call?: CallOptions) =>
+      check: (body: T.TriggerSettings & { kind: T.TriggerKind; environment?: string }, call?: CallOptions) =>
         http.post<T.TriggerCheck>("/triggers/check", body, call),
       next: (id: string, count: number, call?: CallOptions) =>
         http.get<{ description: string; moments: string[] }>(`/triggers/${enc(id)}/next`, { count }, call),

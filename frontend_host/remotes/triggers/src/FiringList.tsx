@@ -5,8 +5,8 @@ import {
   formatCount,
   Link,
   PagedTable,
+  Select,
   StatusBadge,
-  Tabs,
   Time,
   useMfe,
   usePages,
@@ -14,8 +14,9 @@ import {
 } from "@portal/ui";
 
 const STATUSES = [
-  { key: "all", label: "All" },
+  { key: "all", label: "All results" },
   { key: "started", label: "Started" },
+  { key: "published", label: "Published" },
   { key: "skipped", label: "Left out" },
   { key: "failed", label: "Failed" },
   { key: "pending", label: "Waiting" },
@@ -33,6 +34,7 @@ export function FiringList({ trigger }: { trigger: Trigger }) {
       api.triggers.firings(trigger.id, { status: status === "all" ? null : status, cursor, limit: 25 }, call),
     { live: [`trigger:${trigger.id}`] },
   );
+  const statuses = STATUSES.filter((one) => one.key !== "published" || trigger.kind === "poll");
   const columns: Column<Firing>[] = [
     { key: "due", title: "Due", lead: true, render: (row) => <Time value={row.due_at} seconds /> },
     { key: "status", title: "Result", render: (row) => <StatusBadge status={row.status} /> },
@@ -59,17 +61,23 @@ export function FiringList({ trigger }: { trigger: Trigger }) {
       render: (row) => (row.next_attempt_at ? <Time value={row.next_attempt_at} seconds /> : null),
     },
   ];
+  if (trigger.kind === "poll")
+    columns.splice(2, 0, {
+      key: "rows",
+      title: "Rows",
+      align: "end",
+      render: (row) => formatCount(row.rows, locale),
+    });
   return (
     <section aria-label="Firings" className="stack">
       <div className="toolbar">
         <h2>Firings</h2>
         <span className="push">
-          <Tabs
-            label="Result"
-            kind="segmented"
-            items={STATUSES}
+          <Select
+            aria-label="Result"
             value={status}
             onChange={(next) => setParams({ firings: next === "all" ? null : next })}
+            options={statuses.map(({ key, label }) => ({ value: key, label }))}
           />
         </span>
       </div>
@@ -80,7 +88,7 @@ export function FiringList({ trigger }: { trigger: Trigger }) {
         rowKey={(row) => row.id}
         empty={
           <Empty icon="clock" title={status === "all" ? "It has not fired yet" : "No firing of this kind"}>
-            Each moment or event is kept here for ninety days.
+            Each moment, event or batch of rows is kept here for ninety days.
           </Empty>
         }
       />

@@ -14,8 +14,14 @@ const EXAMPLES = [
   { value: "0 6 1 * *", label: "The first of the month" },
 ];
 
+interface ScheduleFieldsProps extends FieldsProps {
+  check: TriggerCheck | null;
+  /** Left out for polls, which miss nothing. */
+  catchUp: boolean;
+}
+
 /** Cron, zone, working days and what becomes of missed moments, with the firings that follow from them. */
-export function ScheduleFields({ draft, set, problemOf, check }: FieldsProps & { check: TriggerCheck | null }) {
+export function ScheduleFields({ draft, set, problemOf, check, catchUp }: ScheduleFieldsProps) {
   const { api } = useMfe();
   const maySee = useCan("environment:view");
   const zones = useId();
@@ -86,36 +92,38 @@ export function ScheduleFields({ draft, set, problemOf, check }: FieldsProps & {
           <span className="small muted">The next firings stand here once the schedule can be read.</span>
         )}
       </div>
-      <div className="sections">
-        <Field label="Missed firings" hint="After a stop of more than five minutes." error={problemOf("catch_up")}>
-          {(ids) => (
-            <Select
-              {...ids}
-              value={draft.catchUp}
-              onChange={(value) => set({ catchUp: value as typeof draft.catchUp })}
-              options={[
-                { value: "once", label: "Make up for all with one run" },
-                { value: "skip", label: "Leave them out" },
-                { value: "all", label: "Make up for each" },
-              ]}
-            />
-          )}
-        </Field>
-        {draft.catchUp === "all" && (
-          <Field label="At most" error={problemOf("catch_up_limit")}>
+      {catchUp && (
+        <div className="sections">
+          <Field label="Missed firings" hint="After a stop of more than five minutes." error={problemOf("catch_up")}>
             {(ids) => (
-              <TextInput
+              <Select
                 {...ids}
-                type="number"
-                min={1}
-                max={100}
-                value={draft.catchUpLimit}
-                onChange={(catchUpLimit) => set({ catchUpLimit })}
+                value={draft.catchUp}
+                onChange={(value) => set({ catchUp: value as typeof draft.catchUp })}
+                options={[
+                  { value: "once", label: "Make up for all with one run" },
+                  { value: "skip", label: "Leave them out" },
+                  { value: "all", label: "Make up for each" },
+                ]}
               />
             )}
           </Field>
-        )}
-      </div>
+          {draft.catchUp === "all" && (
+            <Field label="At most" error={problemOf("catch_up_limit")}>
+              {(ids) => (
+                <TextInput
+                  {...ids}
+                  type="number"
+                  min={1}
+                  max={100}
+                  value={draft.catchUpLimit}
+                  onChange={(catchUpLimit) => set({ catchUpLimit })}
+                />
+              )}
+            </Field>
+          )}
+        </div>
+      )}
     </>
   );
 }

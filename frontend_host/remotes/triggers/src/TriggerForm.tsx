@@ -16,6 +16,7 @@ import { useState } from "react";
 import { draftOf, newDraft, settingsOf, type TriggerDraft } from "./draft";
 import { EventFields } from "./EventFields";
 import { MappingFields } from "./MappingFields";
+import { PollFields } from "./PollFields";
 import { ScheduleFields } from "./ScheduleFields";
 import { KIND_LABELS } from "./state";
 import { useTriggerCheck } from "./useTriggerCheck";
@@ -38,6 +39,7 @@ interface TriggerFormProps {
 const COLUMNS: Record<Trigger["kind"], string> = {
   schedule: "due_at, and due_local by the clock of the zone",
   event: "id, type, source, subject, time and data",
+  poll: "rows (a JSON list), count and polled_at",
 };
 
 /** A new trigger, or changes of one; the server is asked about it while it is written. */
@@ -134,11 +136,16 @@ export function TriggerForm({ former, flow = "", onClose, onSaved }: TriggerForm
           </>
         )}
       </div>
-      {draft.kind === "schedule" && <ScheduleFields {...fields} check={check} />}
+      {draft.kind === "schedule" && <ScheduleFields {...fields} check={check} catchUp />}
       {draft.kind === "event" && <EventFields {...fields} />}
+      {draft.kind === "poll" && <PollFields {...fields} check={check} />}
       <Field
         label="Input"
-        hint="A JSON object that each run is given."
+        hint={
+          draft.kind === "poll"
+            ? "A JSON object that each run is given; the new rows are its rows."
+            : "A JSON object that each run is given."
+        }
         error={faults.parameters ?? problemOf("parameters")}
         required={false}
       >

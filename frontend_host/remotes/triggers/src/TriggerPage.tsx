@@ -118,8 +118,21 @@ function Body({ row }: { row: Trigger }) {
               ["Only when", row.filter && <code key="f">{row.filter}</code>],
               [
                 "Missed firings",
-                row.kind === "schedule" &&
-                  `${CATCH_UP_LABELS[row.catch_up]}${row.catch_up === "all" ? `, ${row.catch_up_limit} at most` : ""}`,
+                row.kind === "schedule"
+                  ? `${CATCH_UP_LABELS[row.catch_up]}${row.catch_up === "all" ? `, ${row.catch_up_limit} at most` : ""}`
+                  : null,
+              ],
+              ["Looked last", row.poll_state && <Time key="p" value={row.poll_state.polled_at} seconds />],
+              ["Position", row.poll_state?.position && <code key="o">{row.poll_state.position}</code>],
+              ["Failed looks", row.poll_state?.failures || null],
+              ["Query", row.poll?.query && <code key="q">{row.poll.query}</code>],
+              ["Cursor", row.poll?.cursor && <code key="u">{row.poll.cursor}</code>],
+              [
+                "New rows",
+                row.poll &&
+                  (row.poll.event_type
+                    ? `become events of ${row.poll.event_type}`
+                    : `start a run for each ${row.poll.batch_rows}`),
               ],
               ["Last fired", <Time key="l" value={row.last_fired_at} seconds />],
               [
@@ -156,12 +169,14 @@ function Body({ row }: { row: Trigger }) {
 function Upcoming({ row }: { row: Trigger }) {
   const { api } = useMfe();
   const next = useResource(`next ${row.id} ${row.updated_at}`, (call) => api.triggers.next(row.id, 5, call), {
-    enabled: row.kind === "schedule",
+    enabled: row.cron !== "",
   });
   return (
-    <Card title="Next firings">
+    <Card title={row.kind === "poll" ? "Next looks" : "Next firings"}>
       {row.kind === "event" ? (
         <p className="soft">When an event of these types is published: {row.types.map(shortType).join(", ")}</p>
+      ) : row.status === "active" && row.every_s ? (
+        <NextFirings moments={row.next_due_at ? [row.next_due_at] : []} zone="" label="Next looks" />
       ) : row.status === "paused" ? (
         <p className="soft">None while it is paused.</p>
       ) : (

@@ -86,7 +86,11 @@ export function TriggersPage() {
     </Button>
   );
   return (
-    <Page title="Triggers" lead="What starts flows by itself: schedules and events." actions={create}>
+    <Page
+      title="Triggers"
+      lead="What starts flows by itself: schedules, events, and new rows of your systems."
+      actions={create}
+    >
       <div className="toolbar">
         <SearchInput value={filter.search ?? ""} onChange={(search) => setParams({ search })} label="Search triggers" />
         <Select
@@ -136,7 +140,8 @@ export function TriggersPage() {
             </Empty>
           ) : (
             <Empty icon="clock" title="Nothing starts by itself yet" actions={create}>
-              A trigger starts the deployed version of a flow, on a schedule or when something happens.
+              A trigger starts the deployed version of a flow, on a schedule, when something happens, or when a system
+              has new rows.
             </Empty>
           )
         }
@@ -196,20 +201,23 @@ function NextCell({ row }: { row: Trigger }) {
     <div className="stack gap-1">
       <span className="row gap-1">
         <Time value={row.next_due_at} relative />
-        <Button
-          small
-          tone="ghost"
-          icon={open ? "up" : "down"}
-          aria-expanded={open}
-          aria-label={`Next firings of ${row.name}`}
-          onClick={() => setOpen(!open)}
-        />
+        {row.cron && (
+          <Button
+            small
+            tone="ghost"
+            icon={open ? "up" : "down"}
+            aria-expanded={open}
+            aria-label={`Next firings of ${row.name}`}
+            onClick={() => setOpen(!open)}
+          />
+        )}
       </span>
       {open ? (
         <ResourceView resource={next}>
           {(data) => <NextFirings moments={data.moments} zone={row.zone} label={`Next five firings of ${row.name}`} />}
         </ResourceView>
       ) : (
+        row.zone &&
         row.zone !== timeZone && <span className="sub nowrap">{formatDateTime(row.next_due_at, locale, row.zone)}</span>
       )}
     </div>

@@ -1,4 +1,4 @@
-import type { CatchUp, JsonObject, Trigger, TriggerKind, TriggerSettings } from "@portal/api-client";
+import type { CatchUp, JsonObject, Poll, Trigger, TriggerKind, TriggerSettings } from "@portal/api-client";
 import { parseJsonObject } from "@portal/ui";
 
 export interface MappingLine {
@@ -17,6 +17,10 @@ export interface TriggerDraft {
   calendar: string;
   catchUp: CatchUp;
   catchUpLimit: string;
+  /** Whether a poll goes by cron instead of an interval. */
+  byCron: boolean;
+  everyS: string;
+  poll: Poll;
   types: string;
   filter: string;
   parameters: string;
@@ -41,6 +45,9 @@ export function newDraft(zone: string, flow: string): TriggerDraft {
     calendar: "",
     catchUp: "once",
     catchUpLimit: "10",
+    byCron: false,
+    everyS: "60",
+    poll: { connection: "", entity: "", query: "", cursor: "", start: "", batch_rows: 100, event_type: "" },
     types: "",
     filter: "",
     parameters: "{}",
@@ -50,12 +57,16 @@ export function newDraft(zone: string, flow: string): TriggerDraft {
 
 /** The draft of a stored trigger. */
 export function draftOf(trigger: Trigger, zone: string): TriggerDraft {
+  const fresh = newDraft(trigger.zone || zone, trigger.flow.id);
   return {
-    ...newDraft(trigger.zone || zone, trigger.flow.id),
+    ...fresh,
+    byCron: trigger.kind === "poll" && trigger.every_s === null,
+    everyS: String(trigger.every_s ?? fresh.everyS),
+    poll: trigger.poll ?? fresh.poll,
     environment: trigger.environment,
     name: trigger.name,
     kind: trigger.kind,
-    cron: trigger.cron,
+    cron: trigger.cron || fresh.cron,
     calendar: trigger.calendar,
     catchUp: trigger.catch_up,
     catchUpLimit: String(trigger.catch_up_limit),
@@ -90,12 +101,17 @@ export function settingsOf(draft: TriggerDraft): { settings: TriggerSettings | n
   };
   if (draft.kind === "event")
     return { settings: { ...shared, types: typesOf(draft.types), filter: draft.filter.trim() }, faults };
+  const byClock = { cron: draft.cron.trim(), zone: draft.zone.trim(), calendar: draft.calendar };
+  if (draft.kind === "poll") {
+    const interval = draft.byCron
+      ? { every_s: null, ...byClock }
+      : { every_s: Number.parseInt(draft.everyS, 10) || 0, cron: "", zone: "", calendar: "" };
+    return { settings: { ...shared, ...interval, poll: draft.poll }, faults };
+  }
   return {
     settings: {
       ...shared,
-      cron: draft.cron.trim(),
-      zone: draft.zone.trim(),
-      calendar: draft.calendar,
+      ...byClock,
       catch_up: draft.catchUp,
       catch_up_limit: Number.parseInt(draft.catchUpLimit, 10) || 1,
     },

@@ -17,4 +17,4 @@ export function describeWhen(row: Trigger): string {
   return row.zone ? `${row.description} (${row.zone}${days})` : row.description;
 }
 
-export const KIND_LABELS: Record<Trigger["kind"], string> = { schedule: "Schedule", event: "Event" };
+export const KIND_LABELS: Record<Trigger["kind"], string> = { schedule: "Schedule", event: "Event", poll: "Poll" };

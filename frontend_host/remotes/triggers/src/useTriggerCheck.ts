@@ -19,7 +19,14 @@ export function useTriggerCheck(draft: TriggerDraft): Checked {
   const [check, setCheck] = useState<TriggerCheck | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const { settings } = settingsOf(draft);
-  const question = settings && JSON.stringify({ kind: draft.kind, ...settings, name: settings.name || "unnamed" });
+  const question =
+    settings &&
+    JSON.stringify({
+      kind: draft.kind,
+      environment: draft.environment,
+      ...settings,
+      name: settings.name || "unnamed",
+    });
   useEffect(() => {
     if (!question) return;
     const control = new AbortController();

@@ -30,6 +30,14 @@ describe("settings of a draft", () => {
     });
   });
 
+  it("sends a poll by its interval or by cron, never by both", () => {
+    const poll = { ...draft.poll, connection: "shop", entity: "orders", cursor: "id" };
+    const by = (byCron: boolean) => settingsOf({ ...draft, kind: "poll", poll, everyS: "30", byCron }).settings;
+    expect(by(false)).toMatchObject({ every_s: 30, cron: "", zone: "", poll });
+    expect(by(true)).toMatchObject({ every_s: null, cron: "0 6 * * 1-5", zone: "Europe/Zurich", poll });
+    expect(by(false)).not.toHaveProperty("catch_up");
+  });
+
   it("says what keeps it from being sent", () => {
     expect(settingsOf({ ...draft, parameters: "[1]" })).toMatchObject({ settings: null });
     expect(settingsOf({ ...draft, mapping: [{ name: "", expression: "1" }] }).faults.mapping).toMatch(/name/);

@@ -2,8 +2,21 @@ import type { JsonObject } from "./json";
 
 /** What starts runs by itself. */
 
-export type TriggerKind = "schedule" | "event";
+export type TriggerKind = "schedule" | "event" | "poll";
 export type CatchUp = "skip" | "once" | "all";
+
+/** What a poll reads, and what becomes of new rows. */
+export interface Poll {
+  /** Slot that the environment binds to a connection. */
+  connection: string;
+  entity: string;
+  query: string;
+  cursor: string;
+  start: string;
+  batch_rows: number;
+  /** Empty: each batch starts a run. */
+  event_type: string;
+}
 
 interface WhyNot {
   code: string;
@@ -27,6 +40,9 @@ export interface Trigger {
   calendar: string;
   catch_up: CatchUp;
   catch_up_limit: number;
+  every_s: number | null;
+  poll: Poll | null;
+  poll_state: { polled_at: string | null; position: string | null; failures: number } | null;
   types: string[];
   filter: string;
   parameters: JsonObject;
@@ -51,6 +67,8 @@ export interface TriggerSettings {
   calendar?: string;
   catch_up?: CatchUp;
   catch_up_limit?: number;
+  every_s?: number | null;
+  poll?: Poll;
   types?: string[];
   filter?: string;
 }
@@ -68,7 +86,10 @@ export interface Firing {
   id: string;
   due_at: string;
   event_id: string | null;
-  status: "pending" | "started" | "skipped" | "failed";
+  /** Look and batch of a poll. */
+  dedupe_key: string;
+  rows: number;
+  status: "pending" | "started" | "published" | "skipped" | "failed";
   run: string | null;
   parameters: JsonObject;
   /** How many missed moments this one stands for. */

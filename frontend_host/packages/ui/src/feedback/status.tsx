@@ -54,6 +54,7 @@ const STATUS: Record<string, [tone: string, label: string]> = {
   answered: ["ok", "Answered"],
   expired: ["bad", "Expired"],
   started: ["ok", "Started"],
+  published: ["ok", "Published"],
   late: ["bad", "Deadline missed"],
   sent: ["info", "Sent"],
   confirmed: ["ok", "Confirmed"],
