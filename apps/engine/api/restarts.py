@@ -109,7 +109,7 @@ class RestartView(APIView):
         given.is_valid(raise_exception=True)
         values = given.validated_data
         run = restart_run(_to_request(run_id, values), preview=values["preview"], actor=actor_of(request))
-        return Response(run_to_json(get_run(run.pk)), status=status.HTTP_202_ACCEPTED)
+        return Response(run_to_json(get_run(run.pk), actor_of(request)), status=status.HTTP_202_ACCEPTED)
 
 
 def _to_request(run_id: UUID, values: dict[str, Any]) -> RestartRequest:
