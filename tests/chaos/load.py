@@ -56,6 +56,7 @@ def noting(tenant: Tenant) -> Iterator[Notes]:
     steps = f'"{tenant.schema_name}".engine_stepresult'
     execute(
         f"CREATE TABLE {table} (number bigint GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT clock_timestamp(),"
+        " began timestamptz DEFAULT now(),"
         " what text, run uuid, path text, attempt int, status text, epoch int, owner text)"
     )
     execute(f"GRANT INSERT, SELECT ON {table} TO PUBLIC")

@@ -59,12 +59,15 @@ class ClaimedStep:
 
 
 def lock_run(run_id: UUID) -> Run:
-    """The run under its row lock; `db_now` on it is the database's time.
+    """The run under its row lock; `db_now` on it is the database's time. The lock is lost by who falls silent with it.
 
     Raises:
         RunNotFound: there is none in this tenant.
     """
-    found = select_rows(Run, LOCK_RUN, [run_id], extra=(DATABASE_TIME,))
+    # A worker that falls silent inside its transaction would keep the lock; the database ends its session then.
+    idle_ms = int(engine_limits().lock_idle_s * 1000)
+    idle_limit = ("idle_limit", f"set_config('idle_in_transaction_session_timeout', '{idle_ms}ms', true)")
+    found = select_rows(Run, LOCK_RUN, [run_id], extra=(DATABASE_TIME, idle_limit))
     if not found:
         raise RunNotFound(value=str(run_id))
     return found[0]

@@ -15,6 +15,8 @@ class EngineLimits:
 
     Attributes:
         lease_s: a worker that has not renewed its lease for so long has lost the step.
+        lock_idle_s: a worker that falls silent inside a transaction (stopped, swapped out, cut off) loses it after so
+            long, so that the run's lock holds nobody else up.
         doorbell_grace_s: a ready step that nobody claimed for so long is rung again by the sweeper.
         max_deliveries: claims of one attempt before the step is set aside as poisoned.
         progress_s: shortest time between two progress writes of a step.
@@ -33,6 +35,7 @@ class EngineLimits:
     """
 
     lease_s: float = 30.0
+    lock_idle_s: float = 30.0
     doorbell_grace_s: float = 10.0
     max_deliveries: int = 3
     progress_s: float = 0.3
