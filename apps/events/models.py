@@ -246,6 +246,8 @@ class InboundEndpoint(TenantModel):
     event_type = models.CharField(max_length=150)
     tolerance_s = models.PositiveIntegerField(default=300)
     max_bytes = models.PositiveIntegerField(default=256 * 1024)
+    rate_per_s = models.PositiveIntegerField(null=True, blank=True, help_text="Webhooks a second; NULL = as installed.")
+    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Webhooks at once after a rest.")
     status = models.CharField(max_length=10, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     signing_keys = models.JSONField(default=list, help_text="[{field, created_at, expires_at}], newest first.")
     secret_revision = models.PositiveIntegerField(default=0)
@@ -288,6 +290,25 @@ class InboundMessage(TenantModel):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+class InboundTally(TenantModel):
+    """What an endpoint took and refused in one hour, added once a second by each web process."""
+
+    created_at = None  # type: ignore[assignment]
+    updated_at = None  # type: ignore[assignment]
+    endpoint = models.ForeignKey(InboundEndpoint, on_delete=models.CASCADE, related_name="tallies")
+    hour = models.DateTimeField(help_text="Its beginning, UTC.")
+    accepted = models.BigIntegerField(default=0)
+    duplicates = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "events_inboundtally"
+        constraints = [models.UniqueConstraint(fields=["endpoint", "hour"], name="events_inboundtally_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.hour:%Y-%m-%d %H}"
 
 
 class EventContract(TenantModel):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Now
 
 from apps.events.choices import DeliveryStatus, EndpointStatus, SubscriptionStatus
 from apps.events.contracts import EventRecord
@@ -24,6 +26,7 @@ from apps.events.models import (
     EventSubscription,
     InboundEndpoint,
     InboundMessage,
+    InboundTally,
     ParkedEvent,
     StreamHead,
     Subscription,
@@ -130,10 +133,15 @@ def get_delivery(delivery_id: UUID) -> Delivery:
 
 
 def list_inbound_endpoints() -> QuerySet[InboundEndpoint]:
-    """Addresses for other systems' webhooks, newest first, without what is archived."""
+    """Addresses for other systems' webhooks, newest first, without what is archived; with the tallies of a day."""
     latest = InboundMessage.objects.filter(endpoint=OuterRef("pk")).order_by("-id").values("received_at")[:1]
     rows = InboundEndpoint.objects.exclude(status=EndpointStatus.ARCHIVED)
-    found: QuerySet[InboundEndpoint] = rows.annotate(last_received_at=Subquery(latest)).order_by("-id")
+    day = InboundTally.objects.filter(endpoint=OuterRef("pk"), hour__gt=Now() - timedelta(hours=24)).values("endpoint")
+    sums = {
+        f"{name}_24h": Coalesce(Subquery(day.annotate(total=Sum(name)).values("total")), 0)
+        for name in ("accepted", "duplicates", "refused")
+    }
+    found: QuerySet[InboundEndpoint] = rows.annotate(last_received_at=Subquery(latest), **sums).order_by("-id")
     return found
 
 

@@ -50,6 +50,8 @@ AUDIT_ANCHOR_FILE = env.str("AUDIT_ANCHOR_FILE", str(BASE_DIR / ".run" / "audit-
 """Where the heads of the audit chains are noted every five minutes; keep it away from the database."""
 QUALITY_RETENTION_DAYS = env.int("QUALITY_RETENTION_DAYS", 400)
 EVENTS_RETENTION_DAYS = env.int("EVENTS_RETENTION_DAYS", 90)
+WEBHOOK_LIMITS = env.json("WEBHOOK_LIMITS", {})
+"""Overrides of how many webhooks are taken, as JSON, e.g. `{"tenant_per_s": 500}` (see apps/events/README.md)."""
 
 LOG_FORMAT = env.str("LOG_FORMAT", "console")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")

@@ -21,6 +21,8 @@ from apps.core.exceptions import PortalError, TooLarge, TransientError
 from apps.events.choices import EndpointStatus, SignatureScheme
 from apps.events.exceptions import EndpointNotFound, SignatureRefused
 from apps.events.services.inbound_intake import KnownEndpoint, VerifiedMessage, endpoint_cache, intake
+from apps.events.services.inbound_limits import rate_gate
+from apps.events.services.inbound_metrics import inbound_metrics
 from apps.events.services.inbound_schemes import Incoming, verify
 from apps.events.services.live_access import executor, find_tenant_of_host
 from apps.tenancy.contracts import TenantRef
@@ -81,15 +83,20 @@ class InboundWebhooks:
         """Answer one request."""
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             return await self._inner(scope, receive, send)
+        began = time.perf_counter()
         try:
             status, body, headers = await self._answer(scope, receive)
         except SenderGone:
+            inbound_metrics.refused["sender_gone"] += 1
             return None
         except PortalError as error:
+            inbound_metrics.refused[error.code] += 1
             status, headers = error.status, [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
             body = json.dumps(problem_document(error, instance=scope["path"])).encode()
-            if isinstance(error, TransientError):
-                headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+            wait_s = error.facts.get("retry_after_s") or (RETRY_AFTER_S if isinstance(error, TransientError) else None)
+            if wait_s:
+                headers.append((b"retry-after", str(wait_s).encode()))
+        inbound_metrics.observe(time.perf_counter() - began)
         await send({"type": "http.response.start", "status": status, "headers": _sized(headers, body)})
         await send({"type": "http.response.body", "body": body})
         return None
@@ -99,26 +106,11 @@ class InboundWebhooks:
             raise MethodRefused()
         headers = _headers(scope)
         endpoint = await self._find(headers, scope["path"])
-        incoming = Incoming(headers, await _read(receive, headers, endpoint.max_bytes), time.time())
         try:
-            message_id = verify(endpoint.rules, incoming)
-        except SignatureRefused as error:
+            return await _take(endpoint, headers, receive)
+        except PortalError as error:
             intake.note_rejection(endpoint, error.message)
             raise
-        if endpoint.status == EndpointStatus.PAUSED:
-            raise EndpointPaused()
-        if endpoint.rules.scheme == SignatureScheme.SLACK and (challenge := _challenge(incoming.body)) is not None:
-            return 200, challenge, [(b"content-type", b"text/plain; charset=utf-8")]
-        message = VerifiedMessage(
-            endpoint, message_id, _first(headers, "content-type")[:200], _kept(headers), incoming.body
-        )
-        try:
-            stored = await intake.store(message)
-        except PortalError:
-            raise
-        except Exception as error:
-            raise TransientError("The webhook could not be stored.") from error
-        return 202, _DUPLICATE if stored.duplicate else _ACCEPTED, _JSON
 
     async def _find(self, headers: dict[str, list[str]], path: str) -> KnownEndpoint:
         public_id = path[len(PREFIX) :].removesuffix("/")
@@ -148,6 +140,31 @@ class InboundWebhooks:
             while len(self._hosts) > MAX_HOSTS:
                 self._hosts.popitem(last=False)
         return found[1]
+
+
+async def _take(
+    endpoint: KnownEndpoint, headers: dict[str, list[str]], receive: Channel
+) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """Take one webhook: the rate first, so that what is too much costs no reading."""
+    rate_gate.check(endpoint)
+    incoming = Incoming(headers, await _read(receive, headers, endpoint.max_bytes), time.time())
+    message_id = verify(endpoint.rules, incoming)
+    if endpoint.status == EndpointStatus.PAUSED:
+        raise EndpointPaused()
+    if endpoint.rules.scheme == SignatureScheme.SLACK and (challenge := _challenge(incoming.body)) is not None:
+        inbound_metrics.taken["challenge"] += 1
+        return 200, challenge, [(b"content-type", b"text/plain; charset=utf-8")]
+    message = VerifiedMessage(
+        endpoint, message_id, _first(headers, "content-type")[:200], _kept(headers), incoming.body
+    )
+    try:
+        stored = await intake.store(message)
+    except PortalError:
+        raise
+    except Exception as error:
+        raise TransientError("The webhook could not be stored.") from error
+    inbound_metrics.taken["duplicate" if stored.duplicate else "accepted"] += 1
+    return 202, _DUPLICATE if stored.duplicate else _ACCEPTED, _JSON
 
 
 async def _in_thread(function: Any, *arguments: Any) -> Any:

@@ -38,13 +38,16 @@ class EndpointOutput(serializers.ModelSerializer):
     config = serializers.JSONField(read_only=True)
     signing_keys = SigningKeyOutput(many=True, read_only=True)
     last_received_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    accepted_24h = serializers.IntegerField(read_only=True, help_text="Taken in the last 24 hours, by whole hours.")
+    duplicates_24h = serializers.IntegerField(read_only=True, help_text="Of ids that were known.")
+    refused_24h = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = InboundEndpoint
         fields = [
-            "id", "name", "path", "scheme", "config", "event_type", "tolerance_s", "max_bytes", "status",
-            "signing_keys", "last_received_at", "rejected", "last_rejected_at", "last_rejection", "created_at",
-            "updated_at",
+            "id", "name", "path", "scheme", "config", "event_type", "tolerance_s", "max_bytes", "rate_per_s", "burst",
+            "status", "signing_keys", "last_received_at", "accepted_24h", "duplicates_24h", "refused_24h", "rejected",
+            "last_rejected_at", "last_rejection", "created_at", "updated_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -73,6 +76,8 @@ class EndpointInput(serializers.Serializer):
     secret = serializers.CharField(required=False, max_length=500, write_only=True)
     tolerance_s = serializers.IntegerField(default=300, min_value=10, max_value=3600)
     max_bytes = serializers.IntegerField(default=256 * 1024, min_value=1, max_value=1024 * 1024)
+    rate_per_s = serializers.IntegerField(required=False, allow_null=True, min_value=1)
+    burst = serializers.IntegerField(required=False, allow_null=True, min_value=1)
 
 
 class EndpointChangeInput(serializers.Serializer):
@@ -83,6 +88,10 @@ class EndpointChangeInput(serializers.Serializer):
     config = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tolerance_s = serializers.IntegerField(required=False, min_value=10, max_value=3600)
     max_bytes = serializers.IntegerField(required=False, min_value=1, max_value=1024 * 1024)
+    rate_per_s = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, help_text="Webhooks a second; null = as installed."
+    )
+    burst = serializers.IntegerField(required=False, allow_null=True, min_value=1, help_text="At once after a rest.")
     status = serializers.ChoiceField(choices=[EndpointStatus.ACTIVE, EndpointStatus.PAUSED], required=False)
 
 

@@ -23,6 +23,7 @@ from apps.events.events import WEBHOOK_RECEIVED
 from apps.events.exceptions import EndpointInvalid, EndpointNotFound
 from apps.events.models import InboundEndpoint
 from apps.events.registries import event_types
+from apps.events.services.inbound_limits import MAX_BURST, inbound_limits
 from apps.events.services.inbound_schemes import check_scheme
 from apps.events.services.signatures import make_secret
 from apps.events.services.signing_keys import ENDPOINT, add_signing_key
@@ -35,7 +36,7 @@ MAX_BYTES = 1024 * 1024
 PUBLIC_ID_CHARS = 24
 ALPHABET = string.ascii_lowercase + string.digits
 TYPE = re.compile(r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*\.v[1-9][0-9]{0,3}\Z")
-CHANGEABLE = ("name", "config", "event_type", "tolerance_s", "max_bytes", "status")
+CHANGEABLE = ("name", "config", "event_type", "tolerance_s", "max_bytes", "rate_per_s", "burst", "status")
 
 
 @transaction.atomic
@@ -48,6 +49,8 @@ def create_endpoint(
     secret: str | None = None,
     tolerance_s: int = 300,
     max_bytes: int = 256 * 1024,
+    rate_per_s: int | None = None,
+    burst: int | None = None,
     actor: Actor,
 ) -> tuple[InboundEndpoint, str | None]:
     """Take webhooks at a new address.
@@ -60,6 +63,7 @@ def create_endpoint(
         secret: as the sender has it; made here when absent (Standard Webhooks and `hmac` only).
         tolerance_s: how far the signature's time may be away, 10 to 3,600.
         max_bytes: of the body, at most 1 MiB.
+        rate_per_s, burst: webhooks a second, and at once after a rest; None is as installed. Each web process counts.
         actor: needs `webhook:edit` and `secret:write`.
 
     Returns:
@@ -82,6 +86,8 @@ def create_endpoint(
         event_type=event_type,
         tolerance_s=tolerance_s,
         max_bytes=max_bytes,
+        rate_per_s=rate_per_s,
+        burst=burst,
     )
     _check(row, secret)
     add_signing_key(row, ENDPOINT, secret, overlap=timedelta(0), actor=actor)
@@ -92,7 +98,7 @@ def create_endpoint(
 
 @transaction.atomic
 def update_endpoint(endpoint_id: UUID, *, actor: Actor, **changes: Any) -> InboundEndpoint:
-    """Change name, config, event_type, tolerance_s, max_bytes, or the status (`active`, `paused`).
+    """Change name, config, event_type, tolerance_s, max_bytes, rate_per_s, burst, or the status (`active`, `paused`).
 
     It counts within `inbound_intake.ENDPOINT_CACHE_S`.
     """
@@ -168,6 +174,12 @@ def _check(row: InboundEndpoint, secret: str | None) -> None:
         problems.append(Problem("tolerance_s", "events.tolerance", "The tolerance is 10 to 3,600 seconds."))
     if not 1 <= row.max_bytes <= MAX_BYTES:
         problems.append(Problem("max_bytes", "events.max_bytes", f"A body has at most {MAX_BYTES} bytes."))
+    most = inbound_limits().tenant_per_s
+    if row.rate_per_s is not None and not 1 <= row.rate_per_s <= most:
+        message = f"An endpoint takes 1 to {most:,} webhooks a second, as many as the organisation."
+        problems.append(Problem("rate_per_s", "events.rate", message))
+    if row.burst is not None and not 1 <= row.burst <= MAX_BURST:
+        problems.append(Problem("burst", "events.burst", f"A burst is 1 to {MAX_BURST:,} webhooks."))
     if row.status not in (EndpointStatus.ACTIVE, EndpointStatus.PAUSED):
         problems.append(Problem("status", "events.status", "An endpoint is active or paused."))
     try:

@@ -26,7 +26,9 @@ from apps.core.ids import uuid7
 from apps.events.choices import EndpointStatus
 from apps.events.models import InboundEndpoint
 from apps.events.services.foreign_bodies import dump_exact, load_exact
+from apps.events.services.inbound_limits import inbound_limits
 from apps.events.services.inbound_schemes import VerifyRules
+from apps.events.services.inbound_tallies import ADD, Tally
 from apps.events.services.leadership import open_async_session
 from apps.events.services.outbox import MAX_DATA_BYTES, NOTIFY_CHANNEL, build_source
 from apps.events.services.payloads import to_json
@@ -68,11 +70,6 @@ _STORE = """
     SELECT published.id FROM published LEFT JOIN rung ON true
 """
 _ENTER = "SELECT set_config('search_path', %s, false), set_config('role', %s, false)"
-_REJECTED = """
-    UPDATE events_inboundendpoint
-    SET rejected = rejected + %s, last_rejected_at = clock_timestamp(), last_rejection = %s
-    WHERE id = %s
-"""
 
 
 class IntakeBusy(TransientError):
@@ -91,6 +88,8 @@ class KnownEndpoint:
     status: str
     max_bytes: int
     rules: VerifyRules
+    rate_per_s: int
+    burst: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._pending: list[tuple[VerifiedMessage, asyncio.Future[Stored]]] = []
-        self._rejections: dict[UUID, tuple[TenantRef, int, str]] = {}
+        self._tallies: dict[UUID, Tally] = {}
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._session: IntakeSession | None = None
@@ -170,9 +169,14 @@ class Intake:
 
     def note_rejection(self, endpoint: KnownEndpoint, reason: str) -> None:
         """Count a refused webhook; written at most once a second and endpoint."""
-        _tenant, count, _reason = self._rejections.get(endpoint.id, (endpoint.tenant, 0, ""))
-        self._rejections[endpoint.id] = (endpoint.tenant, count + 1, reason)
+        self._tally(endpoint).refuse(reason)
         self._ring()
+
+    def _tally(self, endpoint: KnownEndpoint) -> Tally:
+        found = self._tallies.get(endpoint.id)
+        if found is None:
+            found = self._tallies[endpoint.id] = Tally(endpoint.tenant)
+        return found
 
     async def close(self) -> None:
         """Write what waits, end the task and close the connection; a later message starts it again."""
@@ -194,33 +198,36 @@ class Intake:
             while True:
                 if not self._pending and not self._closing:
                     try:
-                        async with asyncio.timeout(1.0 if self._rejections else IDLE_S):
+                        async with asyncio.timeout(1.0 if self._tallies else IDLE_S):
                             await self._wake.wait()
                     except TimeoutError:
-                        if not self._pending and not self._rejections:
+                        if not self._pending and not self._tallies:
                             return
                 self._wake.clear()
                 batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
                 if batch:
                     await self._store(session, batch)
-                if self._rejections and (self._closing or time.monotonic() - flushed > 1.0):
-                    rejections, self._rejections = self._rejections, {}
+                if self._tallies and (self._closing or time.monotonic() - flushed > 1.0):
+                    tallies, self._tallies = self._tallies, {}
                     flushed = time.monotonic()
-                    for endpoint_id, (tenant, count, reason) in rejections.items():
-                        await session.count_rejections(tenant, endpoint_id, count, reason)
-                if self._closing and not self._pending and not self._rejections:
+                    for endpoint_id, tally in tallies.items():
+                        await session.count(endpoint_id, tally)
+                if self._closing and not self._pending and not self._tallies:
                     return
         finally:
             await session.close()
 
-    @staticmethod
-    async def _store(session: IntakeSession, batch: list[tuple[VerifiedMessage, asyncio.Future[Stored]]]) -> None:
+    async def _store(self, session: IntakeSession, batch: list[tuple[VerifiedMessage, asyncio.Future[Stored]]]) -> None:
         by_endpoint: dict[UUID, list[VerifiedMessage]] = {}
         for message, _future in batch:
             by_endpoint.setdefault(message.endpoint.id, []).append(message)
         results: dict[UUID, Stored | Exception] = {}
         for messages in by_endpoint.values():
-            results |= await session.store(messages)
+            stored = await session.store(messages)
+            results |= stored
+            for result in stored.values():
+                if isinstance(result, Stored):
+                    self._tally(messages[0].endpoint).store(duplicate=result.duplicate)
         for message, future in batch:
             result = results[message.id]
             if future.done():
@@ -261,12 +268,12 @@ class IntakeSession:
             await self.close()
             return {message.id: error for message in messages}
 
-    async def count_rejections(self, tenant: TenantRef, endpoint_id: UUID, count: int, reason: str) -> None:
-        """Add to an endpoint's refusals; a count that is lost harms nothing."""
+    async def count(self, endpoint_id: UUID, tally: Tally) -> None:
+        """Add to an endpoint's hour; a count that is lost harms nothing."""
         try:
-            await self._execute(tenant, _REJECTED, [count, reason[:200], endpoint_id])
+            await self._execute(tally.tenant, ADD, tally.parameters(endpoint_id))
         except (psycopg.Error, OSError) as error:
-            log.warning("webhook_rejections_not_counted", count=count, error=type(error).__name__)
+            log.warning("webhooks_not_counted", refused=tally.refused, error=type(error).__name__)
             await self.close()
 
     async def close(self) -> None:
@@ -365,7 +372,10 @@ def _load_endpoint(tenant: TenantRef, public_id: str) -> KnownEndpoint | None:
         secrets = reveal_secrets(ENDPOINT, row.id, purpose="events.verify")
         valid = tuple(secrets[name] for name in valid_fields(row.signing_keys, now()))
     rules = VerifyRules(row.scheme, row.config, valid, row.tolerance_s)
-    return KnownEndpoint(row.id, tenant, row.event_type, row.status, row.max_bytes, rules)
+    limits = inbound_limits()
+    per_s = row.rate_per_s or limits.endpoint_per_s
+    burst = row.burst or max(per_s, limits.endpoint_burst if row.rate_per_s is None else 0)
+    return KnownEndpoint(row.id, tenant, row.event_type, row.status, row.max_bytes, rules, per_s, burst)
 
 
 endpoint_cache = EndpointCache()

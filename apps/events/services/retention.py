@@ -10,7 +10,16 @@ from django.db.models import Min
 
 from apps.core.clock import now
 from apps.events.choices import OPEN_DELIVERIES
-from apps.events.models import Delivery, Event, InboundMessage, ParkedEvent, Publication, StreamHead, Subscription
+from apps.events.models import (
+    Delivery,
+    Event,
+    InboundMessage,
+    InboundTally,
+    ParkedEvent,
+    Publication,
+    StreamHead,
+    Subscription,
+)
 from apps.events.registries import subscribers
 from apps.events.services.delivery import settle_offset
 
@@ -44,6 +53,7 @@ def purge_events(*, older_than: timedelta) -> int:
     cutoff = now() - older_than
     # Their ids are what duplicates are known by, so they stay as long as the log.
     InboundMessage.objects.filter(received_at__lt=cutoff).delete()
+    InboundTally.objects.filter(hour__lt=cutoff).delete()
     Publication.objects.filter(created_at__lt=cutoff).delete()
     removed = 0
     while batch := _purge_batch(limit, cutoff):

@@ -3402,6 +3402,10 @@ export interface components {
             };
             readonly tolerance_s?: number;
             readonly max_bytes?: number;
+            /** @description Webhooks a second; null = as installed. */
+            readonly rate_per_s?: number | null;
+            /** @description At once after a rest. */
+            readonly burst?: number | null;
             readonly status?: components["schemas"]["WebhookEndpointStateEnum"];
         };
         /** @description A new endpoint. */
@@ -3418,6 +3422,8 @@ export interface components {
             readonly tolerance_s: number;
             /** @default 262144 */
             readonly max_bytes: number;
+            readonly rate_per_s?: number | null;
+            readonly burst?: number | null;
         };
         /** @description An address at which webhooks are taken. */
         readonly EndpointOutput: {
@@ -3431,10 +3437,19 @@ export interface components {
             readonly event_type: string;
             readonly tolerance_s: number;
             readonly max_bytes: number;
+            /** @description Webhooks a second; NULL = as installed. */
+            readonly rate_per_s: number | null;
+            /** @description Webhooks at once after a rest. */
+            readonly burst: number | null;
             readonly status: components["schemas"]["WebhookEndpointStatusEnum"];
             readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
             /** Format: date-time */
             readonly last_received_at: string | null;
+            /** @description Taken in the last 24 hours, by whole hours. */
+            readonly accepted_24h: number;
+            /** @description Of ids that were known. */
+            readonly duplicates_24h: number;
+            readonly refused_24h: number;
             readonly rejected: number;
             /** Format: date-time */
             readonly last_rejected_at: string | null;
@@ -3456,10 +3471,19 @@ export interface components {
             readonly event_type: string;
             readonly tolerance_s: number;
             readonly max_bytes: number;
+            /** @description Webhooks a second; NULL = as installed. */
+            readonly rate_per_s: number | null;
+            /** @description Webhooks at once after a rest. */
+            readonly burst: number | null;
             readonly status: components["schemas"]["WebhookEndpointStatusEnum"];
             readonly signing_keys: readonly components["schemas"]["SigningKeyOutput"][];
             /** Format: date-time */
             readonly last_received_at: string | null;
+            /** @description Taken in the last 24 hours, by whole hours. */
+            readonly accepted_24h: number;
+            /** @description Of ids that were known. */
+            readonly duplicates_24h: number;
+            readonly refused_24h: number;
             readonly rejected: number;
             /** Format: date-time */
             readonly last_rejected_at: string | null;

@@ -236,7 +236,7 @@ export function createResources(http: Http) {
       list: (query: Query, call?: CallOptions) => http.get<Page<T.WebhookEndpoint>>("/webhook-endpoints", query, call),
       get: (id: string, call?: CallOptions) => http.get<T.WebhookEndpoint>(`/webhook-endpoints/${enc(id)}`, {}, call),
       create: (body: T.WebhookEndpointInput) => http.post<T.WithSecret<T.WebhookEndpoint>>("/webhook-endpoints", body),
-      update: (id: string, body: { status: string }) =>
+      update: (id: string, body: { status?: string; rate_per_s?: number | null; burst?: number | null }) =>
         http.patch<T.WebhookEndpoint>(`/webhook-endpoints/${enc(id)}`, body),
       rotate: (id: string, body: { overlap_s: number; secret?: string }) =>
         http.post<T.WithSecret<T.WebhookEndpoint>>(`/webhook-endpoints/${enc(id)}/rotate-secret`, body),

@@ -164,3 +164,52 @@ export function RotateForm({ endpoint, onClose, onSaved }: FormProps & { endpoin
     </Dialog>
   );
 }
+
+interface LimitProps {
+  endpoint: WebhookEndpoint;
+  onClose: () => void;
+  onSaved: (row: WebhookEndpoint) => void;
+}
+
+/** How many webhooks the address takes; empty is as installed. */
+export function LimitForm({ endpoint, onClose, onSaved }: LimitProps) {
+  const { api } = useMfe();
+  const [rate, setRate] = useState(endpoint.rate_per_s === null ? "" : String(endpoint.rate_per_s));
+  const [burst, setBurst] = useState(endpoint.burst === null ? "" : String(endpoint.burst));
+  const action = useAction();
+  const problem = (path: string) =>
+    action.error instanceof ApiError ? (action.error.problems.find((one) => one.path === path)?.message ?? null) : null;
+  const submit = async () => {
+    const saved = await action.run(() =>
+      api.webhookEndpoints.update(endpoint.id, {
+        rate_per_s: rate.trim() ? Number(rate) : null,
+        burst: burst.trim() ? Number(burst) : null,
+      }),
+    );
+    if (saved) onSaved(saved);
+  };
+  return (
+    <Dialog
+      title="Limit"
+      onClose={onClose}
+      onSubmit={submit}
+      footer={
+        <>
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" tone="primary" busy={action.busy}>
+            Save
+          </Button>
+        </>
+      }
+    >
+      <Field label="Webhooks a second" hint="As installed when empty." error={problem("rate_per_s")} required={false}>
+        {(ids) => <TextInput {...ids} type="number" inputMode="numeric" min={1} value={rate} onChange={setRate} />}
+      </Field>
+      <Field label="At once, after a rest" hint="As installed when empty." error={problem("burst")} required={false}>
+        {(ids) => <TextInput {...ids} type="number" inputMode="numeric" min={1} value={burst} onChange={setBurst} />}
+      </Field>
+      <p className="small soft">More is answered 429, and the sender is told when to come again.</p>
+      <ErrorNotice error={action.error} />
+    </Dialog>
+  );
+}

@@ -24,7 +24,7 @@ import {
   useResource,
 } from "@portal/ui";
 import { useState } from "react";
-import { EndpointForm, RotateForm, schemeLabel } from "./EndpointForms";
+import { EndpointForm, LimitForm, RotateForm, schemeLabel } from "./EndpointForms";
 import { pretty, shortType } from "./format";
 import { SecretDialog } from "./SecretDialog";
 
@@ -43,11 +43,19 @@ export function IncomingSection() {
     { key: "scheme", title: "Signed by", render: (row) => schemeLabel(row.scheme) },
     { key: "type", title: "Event type", render: (row) => <code>{shortType(row.event_type)}</code> },
     {
+      key: "taken",
+      title: "Taken, 24 h",
+      align: "end",
+      render: (row) => <span className="num">{formatCount(row.accepted_24h, locale)}</span>,
+    },
+    {
       key: "rejected",
-      title: "Refused",
+      title: "Refused, 24 h",
       align: "end",
       render: (row) => (
-        <span className={row.rejected ? "bad-number" : "muted"}>{formatCount(row.rejected, locale)}</span>
+        <span className={row.refused_24h ? "bad-number" : "muted"} title={row.last_rejection || undefined}>
+          {formatCount(row.refused_24h, locale)}
+        </span>
       ),
     },
     { key: "last", title: "Last taken", align: "end", render: (row) => <Time value={row.last_received_at} relative /> },
@@ -113,6 +121,7 @@ function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () =>
   );
   const [message, setMessage] = useState<string | null>(null);
   const [rotating, setRotating] = useState(false);
+  const [limiting, setLimiting] = useState(false);
   const [secret, setSecret] = useState<string | null>(null);
   const action = useAction({ toast: true });
   const confirm = useConfirm();
@@ -169,7 +178,18 @@ function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () =>
                   ["Publishes", <code key="t">{shortType(row.event_type)}</code>],
                   ["Clock tolerance", `${row.tolerance_s} s`],
                   ["Largest body", formatBytes(row.max_bytes, locale)],
-                  ["Refused", row.rejected ? `${row.rejected}, last: ${row.last_rejection}` : null],
+                  ["Taken in 24 hours", describeTaken(row, locale)],
+                  ["Refused in 24 hours", row.refused_24h ? formatCount(row.refused_24h, locale) : null],
+                  [
+                    "Last refusal",
+                    row.last_rejected_at && (
+                      <span key="r">
+                        <Time value={row.last_rejected_at} relative />: {row.last_rejection} (
+                        {formatCount(row.rejected, locale)} in all)
+                      </span>
+                    ),
+                  ],
+                  ["Limit", describeLimit(row, locale)],
                 ]}
               />
               <div className="row wrap">
@@ -183,6 +203,11 @@ function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () =>
                       Resume
                     </Button>
                   ))}
+                {mayEdit && (
+                  <Button icon="settings" onClick={() => setLimiting(true)}>
+                    Change the limit
+                  </Button>
+                )}
                 {mayRotate && (
                   <Button icon="key" onClick={() => setRotating(true)}>
                     Rotate the secret
@@ -194,6 +219,17 @@ function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () =>
                   </Button>
                 )}
               </div>
+              {limiting && (
+                <LimitForm
+                  endpoint={row}
+                  onClose={() => setLimiting(false)}
+                  onSaved={(saved) => {
+                    setLimiting(false);
+                    endpoint.set(saved);
+                    notify({ tone: "ok", title: "The limit counts within seconds." });
+                  }}
+                />
+              )}
               {rotating && (
                 <RotateForm
                   endpoint={row}
@@ -240,6 +276,17 @@ function EndpointDrawer({ id, onClose, onChanged }: { id: string; onClose: () =>
       {secret && <SecretDialog secret={secret} onClose={() => setSecret(null)} />}
     </Dialog>
   );
+}
+
+function describeTaken(row: WebhookEndpoint, locale: string): string {
+  const twice = row.duplicates_24h ? `, and ${formatCount(row.duplicates_24h, locale)} that had come before` : "";
+  return formatCount(row.accepted_24h, locale) + twice;
+}
+
+function describeLimit(row: WebhookEndpoint, locale: string): string {
+  if (row.rate_per_s === null && row.burst === null) return "As installed";
+  const rate = row.rate_per_s === null ? "As installed" : `${formatCount(row.rate_per_s, locale)} a second`;
+  return row.burst === null ? rate : `${rate}, ${formatCount(row.burst, locale)} at once`;
 }
 
 function MessageDialog({ id, onClose }: { id: string; onClose: () => void }) {

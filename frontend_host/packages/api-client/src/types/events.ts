@@ -157,9 +157,14 @@ export interface WebhookEndpoint {
   event_type: string;
   tolerance_s: number;
   max_bytes: number;
+  rate_per_s: number | null;
+  burst: number | null;
   status: "active" | "paused" | "archived";
   signing_keys: SigningKey[];
   last_received_at: string | null;
+  accepted_24h: number;
+  duplicates_24h: number;
+  refused_24h: number;
   rejected: number;
   last_rejected_at: string | null;
   last_rejection: string;
