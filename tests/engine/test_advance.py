@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models.functions import Now
 
 from apps.core.exceptions import TerminalError, TransientError
@@ -18,7 +18,10 @@ from apps.engine.services.advancing import advance
 from apps.engine.services.controlling import cancel_run, resume_run
 from apps.engine.services.executing import work_on_run
 from apps.engine.services.sweeping import release_run
+from apps.tenancy.models import Tenant
+from apps.tenancy.services.context import tenant_context
 from tests.engine.factories import FAST_RETRY, SYSTEM, ToyProgram, ToyStep, make_flow, make_run
+from tests.engine.systems import execute
 
 
 def expire_leases(run: Run) -> None:
@@ -112,6 +115,33 @@ def test_expired_lease_gives_the_step_to_another_worker_and_fences_the_first(
     assert toy_step.executed.count(("a", 1)) == 2
     assert step.deliveries == 2
     assert RunLog.objects.filter(run=run, message__contains="went silent").count() == 1
+
+
+@pytest.mark.committed
+@pytest.mark.parametrize("cut", ["before the record", "inside the step"])
+def test_a_lost_session_is_not_the_steps_failure(
+    toys: tuple[ToyProgram, ToyStep], committed_acme: Tenant, cut: str
+) -> None:
+    def lose(context: StepContext) -> StepOutcome:
+        if len(toys[1].executed) == 1:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
+            if cut == "inside the step":
+                context.tick(force=True)
+        return StepOutcome(output={"by": len(toys[1].executed)})
+
+    toys[1].actions["a"] = lose
+    with tenant_context(committed_acme):
+        run = make_run()
+        work_on_run(run.pk)
+        if cut == "inside the step":
+            expire_leases(run)
+            work_on_run(run.pk)
+        run.refresh_from_db()
+        step = StepResult.objects.get(run=run, path="a")
+    assert (run.status, run.error) == (RunStatus.SUCCEEDED, None)
+    assert (step.attempt, step.deliveries) == (1, 2 if cut == "inside the step" else 1)
 
 
 def test_effect_commits_with_its_step_or_not_at_all(toy_program: ToyProgram, toy_step: ToyStep) -> None:

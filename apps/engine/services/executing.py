@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.connectors.exceptions import CircuitOpen
 from apps.core.exceptions import PortalError, TransientError
@@ -21,13 +22,16 @@ from apps.engine.services.admission import ring_runs_waiting_for
 from apps.engine.services.advancing import ClaimedStep, advance, advance_locked, lock_run, to_facts
 from apps.engine.services.circuits import park_until_called
 from apps.engine.services.faults import to_portal_error
-from apps.engine.services.journal import error_to_json, write_lines
+from apps.engine.services.journal import Line, error_to_json, write_lines
 from apps.engine.services.steering import apply_outcome, outputs_of
 from apps.engine.services.stepping import Heartbeat, RunningStep
 
 log = structlog.get_logger(__name__)
 
 DETAIL_CHARS = 300
+SESSION_LOST = ("08", "57P", "25P03")
+"""SQLSTATEs: connection exceptions, shutdowns, and a transaction that was silent for too long. A cut line has none."""
+RECORD_AGAIN_S = (0.2, 1.0, 3.0, 6.0)
 
 
 def owner_name() -> str:
@@ -73,16 +77,54 @@ def _execute(claimed: ClaimedStep, resources: ResourceBag, owner: str, quick_onl
     try:
         with Heartbeat(context):
             outcome = step_type.execute(context)
-        return _record(claimed, context, owner, quick_only, outcome=outcome)
+        return _record_surely(claimed, context, owner, quick_only, outcome=outcome)
     except LeaseLost:
         raise
     except (SystemExit, KeyboardInterrupt):
         # A worker that is told to stop hands its step back at once, instead of letting the lease run out.
         _release(claimed)
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the step's outcome must be recorded
+    except BaseException as error:
+        if _is_session_lost(error):
+            # Not the step's fault, and nothing is known of what it did: it is delivered again when its lease is over.
+            connection.close()
+            raise LeaseLost() from error
         fault = to_portal_error(error, str(context.run.id), context.path, context.name)
-        return _record(claimed, context, owner, quick_only, error=fault)
+        return _record_surely(claimed, context, owner, quick_only, error=fault)
+
+
+def _is_session_lost(error: BaseException) -> bool:
+    """Whether the portal's own database went away: restarted, failed over, or ended the session.
+
+    The connection does not tell: Django has opened another one when a transaction's block is left.
+    """
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is None or state.startswith(SESSION_LOST)
+
+
+def _record_surely(
+    claimed: ClaimedStep,
+    context: RunningStep,
+    owner: str,
+    quick_only: bool,
+    *,
+    outcome: StepOutcome | None = None,
+    error: PortalError | None = None,
+) -> ClaimedStep | None:
+    """Record the outcome, in a new session if the old one is lost. What was committed unseen is found by its fence."""
+    lines = context.take_lines()
+    for pause_s in RECORD_AGAIN_S:
+        try:
+            return _record(claimed, context, owner, quick_only, lines, outcome=outcome, error=error)
+        except (OperationalError, InterfaceError) as fault:
+            if not _is_session_lost(fault):
+                raise
+            log.warning("outcome_not_recorded_yet", run=str(claimed.run.id), step=claimed.step.path, error=str(fault))
+            connection.close()
+            time.sleep(pause_s)
+    return _record(claimed, context, owner, quick_only, lines, outcome=outcome, error=error)
 
 
 def _record(
@@ -90,6 +132,7 @@ def _record(
     context: RunningStep,
     owner: str,
     quick_only: bool,
+    said: list[Line],
     *,
     outcome: StepOutcome | None = None,
     error: PortalError | None = None,
@@ -102,7 +145,7 @@ def _record(
         ).first()
         if step is None:
             raise LeaseLost()
-        lines = context.take_lines()
+        lines = list(said)
         step.stats = context.stats.to_json()
         now = run.db_now
         if outcome is not None:
