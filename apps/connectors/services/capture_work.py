@@ -40,12 +40,15 @@ from apps.connectors.services.capture_state import (
 )
 from apps.connectors.services.sessions import open_connection
 from apps.core.exceptions import PortalError, TransientError
+from apps.events.contracts import to_full_type
 from apps.events.services.outbox import NewEvent
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import tenant_context
 
 log = structlog.get_logger(__name__)
 
+ROW_CHANGED = to_full_type(events.ROW_CHANGED)
+CAPTURE_SCHEMA_CHANGED = to_full_type(events.CAPTURE_SCHEMA_CHANGED)
 COMMIT_ROWS = 1000
 """Small transactions of the source share a commit of ours, up to about so many rows."""
 TICK_S = 5.0
@@ -203,7 +206,7 @@ class CaptureWorker:
             hint(self.capture_id)
 
     def _add(self, event: RowEvent) -> None:
-        self._writer.add(NewEvent(events.ROW_CHANGED, event.text, event.subject, event.subject))
+        self._writer.add(NewEvent(ROW_CHANGED, event.text, event.subject, event.subject))
 
 
 class _Follower:
@@ -325,4 +328,4 @@ class _Follower:
             subject = f"capture/{self._row.id}"
             data = {"capture": str(self._row.id), "name": self._row.name, **change}
             text = json.dumps(data, ensure_ascii=False)
-            self._writer.add(NewEvent(events.CAPTURE_SCHEMA_CHANGED, text, subject, subject))
+            self._writer.add(NewEvent(CAPTURE_SCHEMA_CHANGED, text, subject, subject))

@@ -1,49 +1,20 @@
-"""Events made of what other systems send: bodies to the digit, the tenant's types, many in one statement."""
+"""What other systems send, on its way to an event: bodies to the digit, and the types that it may become."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
-from django.db import connection
-
-from apps.core.ids import uuid7
 from apps.events.contracts import to_full_type
 from apps.events.exceptions import EventInvalid
 from apps.events.models import ContractVersion
 from apps.events.registries import event_types
 from apps.events.services.event_contracts import check_data
-from apps.events.services.outbox import NOTIFY_CHANNEL, build_source
 from apps.events.services.payloads import to_json
-from apps.tenancy.services.context import require_tenant
 
 MAX_DEPTH = 100
 """Levels of a foreign body; whatever walks through it later may recurse."""
-
-_APPEND = """
-    WITH given AS (
-        SELECT * FROM unnest(%(ids)b::uuid[], %(subjects)b::text[], %(keys)b::text[], %(data)b::text[])
-        WITH ORDINALITY AS one(id, subject, key, data, place)
-    ), published AS (
-        INSERT INTO events_event (id, type, source, subject, time, key, data)
-        SELECT id, %(type)s, %(source)s, subject, clock_timestamp(), key, data::jsonb FROM given ORDER BY place
-        RETURNING id
-    )
-    SELECT pg_notify(%(channel)s, %(tenant)s) FROM published LIMIT 1
-"""
-
-
-@dataclass(frozen=True)
-class NewEvent:
-    """An event that is checked already: its data as JSON text."""
-
-    subject: str
-    key: str
-    text: str
-    id: UUID = field(default_factory=uuid7)
 
 
 def read_json(body: bytes) -> tuple[Any, str]:
@@ -113,31 +84,6 @@ def check_against(schema: Mapping[str, Any], value: Any) -> None:
         EventInvalid: with a problem for each place.
     """
     check_data(schema, to_json(value))
-
-
-def append_foreign_events(type_: str, events: Sequence[NewEvent]) -> None:
-    """Append events in their order, in the caller's transaction and one statement.
-
-    Raises:
-        django.db.DataError: JSONB cannot hold one of them (a number beyond its range).
-    """
-    if not events:
-        return
-    tenant = require_tenant()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _APPEND,
-            {
-                "ids": [one.id for one in events],
-                "subjects": [one.subject for one in events],
-                "keys": [one.key for one in events],
-                "data": [one.text for one in events],
-                "type": type_,
-                "source": build_source(tenant.id),
-                "channel": NOTIFY_CHANNEL,
-                "tenant": str(tenant.id),
-            },
-        )
 
 
 def _check_depth(value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from django.db import connection
 from apps.core.clock import now
 from apps.core.exceptions import Problem
 from apps.core.ids import uuid7
-from apps.events.contracts import to_full_type
 from apps.events.exceptions import EventInvalid
 from apps.events.registries import get_event_type
 from apps.events.services.payloads import to_payload
@@ -41,12 +40,13 @@ _INSERT_MANY = (
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event to be appended: full or short type, data as JSON text."""
+    """An event to be appended whose data were checked already: its full type, and its data as JSON text."""
 
     type: str
     text: str
     subject: str
     key: str
+    id: UUID = field(default_factory=uuid7)
 
 
 def publish_event(
@@ -93,20 +93,22 @@ def append_event(type_: str, text: str, *, subject: str, key: str, into: Stateme
 
 
 def append_events(events: Sequence[NewEvent]) -> None:
-    """Append many events, in this order, whose data were checked already; one statement for all of them.
+    """Append many events, in this order; one statement for all of them, in the caller's transaction.
 
-    For sources that bring thousands a second and know what they write (change capture).
+    For sources that bring thousands a second: change capture, and consumers of brokers.
 
     Raises:
         EventInvalid: one is too large, or its subject or key is empty or too long.
+        django.db.DataError: JSONB cannot hold one of them (a number beyond its range).
     """
+    if not events:
+        return
     tenant = require_tenant()
-    types = [to_full_type(event.type) for event in events]
-    for type_, event in zip(types, events, strict=True):
-        check_size(type_, event.text, event.subject, event.key)
+    for event in events:
+        check_size(event.type, event.text, event.subject, event.key)
     columns: list[list[Any]] = [
-        [uuid7() for _ in events],
-        types,
+        [event.id for event in events],
+        [event.type for event in events],
         [event.subject for event in events],
         [event.key for event in events],
     ]

@@ -15,8 +15,7 @@ from django.db.models.functions import Now
 
 from apps.connectors.contracts import IncomingMessage
 from apps.core.services.hints import send_hint
-from apps.events.services.foreign_bodies import append_foreign_events
-from apps.events.services.outbox import publish_event
+from apps.events.services.outbox import append_events, publish_event
 from apps.events.services.payloads import to_json
 from apps.messaging.choices import ConsumerStatus, LetterStatus
 from apps.messaging.events import CONSUMER_STOPPED, ConsumerStopped
@@ -93,7 +92,7 @@ def _keep(row: Consumer, fence: int, shaped: Sequence[Shaped]) -> Kept:
     fresh = _see(row.id, shaped)
     events = [one.event for one in fresh if one.event is not None]
     faulty = [one for one in fresh if one.fault is not None]
-    append_foreign_events(row.event_type, events)
+    append_events(events)
     DeadLetter.objects.bulk_create([_to_letter(row, one) for one in faulty])
     kept = Kept(len(events), len(shaped) - len(fresh), len(fresh) - len(events) - len(faulty), len(faulty))
     last = next((one.message.position for one in reversed(shaped) if one.message.position), row.position)

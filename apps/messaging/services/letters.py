@@ -15,7 +15,7 @@ from apps.access.services.permissions import check_permission
 from apps.audit.services.entries import record_audit
 from apps.connectors.contracts import IncomingMessage
 from apps.core.services.hints import send_hint
-from apps.events.services.foreign_bodies import append_foreign_events
+from apps.events.services.outbox import append_events
 from apps.messaging.choices import ConsumerStatus, LetterStatus
 from apps.messaging.exceptions import LetterIncomplete, LetterNotFound, LetterSettled, MessageRefused
 from apps.messaging.models import Consumer, DeadLetter
@@ -102,7 +102,7 @@ def _redeliver(row: DeadLetter, actor: Actor) -> tuple[str, str] | None:
     if fault is None and shaped.event is not None:
         try:
             with transaction.atomic():
-                append_foreign_events(row.consumer.event_type, [shaped.event])
+                append_events([shaped.event])
         except DataError as error:
             fault = ("messaging.unstorable", f"The database cannot hold it: {str(error).splitlines()[0][:300]}")
     if fault is not None:

@@ -12,8 +12,8 @@ from uuid import UUID
 from apps.connectors.contracts import IncomingMessage
 from apps.core.exceptions import PortalError
 from apps.events.exceptions import EventInvalid
-from apps.events.services.foreign_bodies import NewEvent, check_against, dump_exact, find_schema, load_exact, read_json
-from apps.events.services.outbox import MAX_DATA_BYTES, MAX_NAME_CHARS
+from apps.events.services.foreign_bodies import check_against, dump_exact, find_schema, load_exact, read_json
+from apps.events.services.outbox import MAX_DATA_BYTES, MAX_NAME_CHARS, NewEvent
 from apps.events.services.payloads import to_json
 from apps.expressions.contracts import Field, Schema
 from apps.expressions.services.evaluation import evaluate_rows
@@ -202,7 +202,7 @@ def _to_event(plan: Plan, message: IncomingMessage, body: _Body, name: str, key:
     if size > MAX_DATA_BYTES:
         reason = f"The event would have {size:,} bytes; at most {MAX_DATA_BYTES:,} are published."
         return Shaped(message, name, fault=("messaging.too_large", reason))
-    return Shaped(message, name, event=NewEvent(subject, key, text))
+    return Shaped(message, name, event=NewEvent(plan.event_type, text, subject, key))
 
 
 def _name(text: str) -> str:
