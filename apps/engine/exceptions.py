@@ -337,6 +337,33 @@ class ItemsInvalid(TerminalError):
     code = "engine.process.items_invalid"
 
 
+class MailInvalid(TerminalError):
+    """The mail cannot be sent as it is."""
+
+    code = "engine.process.mail_invalid"
+
+
+class MailRefused(TerminalError):
+    """The mail server refused the mail."""
+
+    code = "engine.process.mail_refused"
+    default_remedy = "Correct the addresses or the content; the server's own words are in the message."
+
+
+class MailUnavailable(TransientError):
+    """The mail server does not take the mail at present."""
+
+    code = "engine.process.mail_unavailable"
+    default_remedy = "Nothing to do while attempts are left: it goes again under the same Message-ID."
+
+
+class MailLimitReached(TransientError):
+    """The organisation has sent as many mails as it may in an hour."""
+
+    code = "engine.process.mail_limit"
+    default_remedy = "Send fewer mails, give the step a longer retry, or ask the operator to raise mails_per_hour."
+
+
 class RowsInvalid(TerminalError):
     """The rows cannot be written."""
 

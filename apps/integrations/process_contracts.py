@@ -44,6 +44,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "delegation": True,
         "no_self_approval": False,
     },
+    "mail": {"cc": None, "bcc": None, "reply_to": None, "sender": None, "attachment": None},
     "decide": {"hit": "unique", "otherwise": None},
     "handler": {"arguments": {}},
 }

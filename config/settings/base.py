@@ -132,6 +132,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 1024**2
 # --- mail ----------------------------------------------------------------------------------------------------------
 globals().update(env.env.email_url_config(env.EMAIL_URL))
 DEFAULT_FROM_EMAIL = env.EMAIL_FROM
+MAIL_SENDERS = env.MAIL_SENDERS
 
 # --- API -----------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -40,6 +40,9 @@ address before them; with too high a number clients could make addresses up."""
 EMAIL_URL = env.str("EMAIL_URL", "consolemail://")
 EMAIL_FROM = env.str("EMAIL_FROM", "Analytics Integration Portal <portal@localhost>")
 
+MAIL_SENDERS = csv("MAIL_SENDERS")
+"""Further addresses that processes may send mail from; EMAIL_FROM always is one."""
+
 FILES_ROOT = Path(env.str("FILES_ROOT", str(BASE_DIR / ".run" / "files")))
 SPILL_ROOT = Path(env.str("SPILL_ROOT", str(BASE_DIR / ".run" / "spill")))
 UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 2 * 1024**3 - 1)

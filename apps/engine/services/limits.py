@@ -32,6 +32,9 @@ class EngineLimits:
         threads: DuckDB's threads in one step.
         auto_partition_rows: rows for which a splittable full load is read in `auto_partitions` parallel parts.
         auto_partitions: see above.
+        mails_per_hour: mails that a tenant's processes send in an hour of the clock.
+        mail_recipients: recipients of one mail.
+        mail_bytes: of a mail's body, and of its attachment.
     """
 
     lease_s: float = 30.0
@@ -54,6 +57,9 @@ class EngineLimits:
     threads: int = 1
     auto_partition_rows: int = 200_000
     auto_partitions: int = 2
+    mails_per_hour: int = 500
+    mail_recipients: int = 50
+    mail_bytes: int = 2 * 1024**2
 
 
 @lru_cache(maxsize=1)

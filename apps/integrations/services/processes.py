@@ -28,6 +28,7 @@ from apps.integrations.process_contracts import (
 from apps.integrations.registries import process_handlers
 from apps.integrations.selectors import find_binding, get_environment
 from apps.integrations.services.decisions import find_decision_problems
+from apps.integrations.services.mail_senders import find_sender, list_senders
 from apps.integrations.shape import path_text
 
 ENDING_KINDS = ("raise", "return")
@@ -50,6 +51,7 @@ EXPRESSIONS = {
     "until": ("at",),
     "workday": ("days",),
     "wait": ("correlation", "timeout_s"),
+    "mail": ("to", "cc", "bcc", "reply_to", "subject", "body"),
     "task": ("title", "description", "people", "deadline_s"),
 }
 VERSIONED = re.compile(r"\.v[0-9]+\Z")
@@ -198,6 +200,10 @@ class _Finder:
             self.problems += find_decision_problems(config, path)
         if step.kind == "task":
             self.task_settings(config, path)
+        if step.kind == "mail" and find_sender(config["sender"]) is None:
+            message = f"Mail may not be sent from {config['sender']}."
+            hint = f"Allowed: {', '.join(list_senders())}. The operator adds others."
+            self.add([*path, "sender"], "mail_sender", message, hint=hint)
         if step.kind == "write":
             self.write_settings(config, path)
         if step.kind == "handler" and config["handler"] not in process_handlers:
@@ -315,6 +321,8 @@ def expressions_of(step: ProcessStep) -> Iterator[tuple[Path, str]]:
         for listed in ("state", "next"):
             for name, text in config[listed].items():
                 yield [listed, name], text
+    if step.kind == "mail" and config["attachment"] is not None:
+        yield ["attachment", "value"], config["attachment"]["value"]
     if step.kind == "decide":
         yield from _decision_expressions(config)
 

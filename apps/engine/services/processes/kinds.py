@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.engine.services.processes import decisions, handlers, quick, subruns, systems, tasks, waits
+from apps.engine.services.processes import decisions, handlers, mails, quick, subruns, systems, tasks, waits
 from apps.engine.services.processes.steps import ProcessStepType
 
 PROCESS_STEPS: tuple[ProcessStepType, ...] = (
@@ -26,6 +26,7 @@ PROCESS_STEPS: tuple[ProcessStepType, ...] = (
     waits.WaitForEvent(),
     tasks.AskPeople(),
     handlers.CallHandler(),
+    mails.SendMail(),
     systems.ReadRows(),
     systems.QueryRows(),
     systems.WriteRows(),
