@@ -13,11 +13,15 @@ from aiosmtpd.controller import Controller
 from django.core.cache import cache
 
 from apps.engine.choices import RunStatus
-from apps.engine.models import RunLog, StepResult
+from apps.engine.models import Effect, RunLog, StepResult
+from apps.engine.services.restart_plans import RestartRequest
+from apps.engine.services.restart_previews import preview_restart
+from apps.engine.services.restarting import restart_run
 from apps.integrations.services.validation import validate_definition
 from apps.tenancy.models import Tenant
 from apps.tenancy.services.context import tenant_context
-from tests.engine.process_factories import outputs, process, run, step, value
+from tests.engine.factories import SYSTEM
+from tests.engine.process_factories import outputs, process, run, step, value, work
 from tests.processes import free_port
 
 pytestmark = pytest.mark.committed
@@ -152,6 +156,28 @@ def test_an_answer_that_is_lost_means_the_same_message_id_again(post: Post) -> N
     assert first["Message-ID"] == second["Message-ID"] == outputs(done)["tell"]["message_id"]
     other = run(process(mail()))
     assert outputs(other)["tell"]["message_id"] != first["Message-ID"], "another run is another mail"
+
+
+def test_a_restart_sends_the_same_mail_only_where_somebody_wants_it_again(post: Post) -> None:
+    done = run(
+        process(value("first", n="input.n"), mail(body="'No. ' || steps.first.output.n"), value("last", n="1")),
+        {"n": 1},
+    )
+    assert [(one.operation, one.outcome, one.summary) for one in Effect.objects.filter(run=done)] == [
+        ("mail", "confirmed", {"recipients": 1})
+    ]
+
+    def restart(**request: Any) -> Any:
+        wanted = RestartRequest(done.pk, "first", **request)
+        new = work(restart_run(wanted, preview=preview_restart(wanted, actor=SYSTEM).hash, actor=SYSTEM))
+        assert new.status == RunStatus.SUCCEEDED, new.error
+        return outputs(new)["tell"]["message_id"]
+
+    same = restart()
+    assert len(post.mails) == 1
+    assert same == post.mails[0]["Message-ID"]
+    assert restart(parameters={"n": 2}) == post.mails[1]["Message-ID"] != same
+    assert restart(again=("tell",)) == post.mails[2]["Message-ID"] != same
 
 
 @pytest.mark.parametrize(

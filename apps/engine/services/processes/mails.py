@@ -9,15 +9,15 @@ import time
 from collections.abc import Mapping
 from email.utils import parseaddr
 from typing import Any
-from uuid import uuid5
 
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
-from apps.engine.contracts import StepContext, StepOutcome
+from apps.engine.contracts import EffectDraft, StepContext, StepOutcome
 from apps.engine.exceptions import MailInvalid, MailLimitReached
+from apps.engine.services.effects import announce_effect, confirm_effect, find_prior, repeat_outcome, sending
 from apps.engine.services.limits import engine_limits
 from apps.engine.services.mailing import deliver
 from apps.engine.services.processes.scopes import Scope
@@ -37,8 +37,8 @@ class SendMail(ProcessStepType):
 
     type = "process.mail"
 
-    def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
-        """{message_id, recipients, refused: [{address, reason}]}."""
+    def draft(self, step: ProcessStep, scope: Scope) -> EffectDraft:
+        """The mail as it would be sent."""
         config, limits = step.config, engine_limits()
         names = [name for name in (*RECIPIENTS, "reply_to", "subject", "body") if config[name] is not None]
         values = scope.evaluate({name: config[name] for name in names})
@@ -49,44 +49,61 @@ class SendMail(ProcessStepType):
                 field="sender",
                 remedy=f"Allowed: {', '.join(list_senders())}. The operator adds others (MAIL_SENDERS).",
             )
-        people = {name: addresses(values.get(name), name) for name in (*RECIPIENTS, "reply_to")}
-        count = sum(len(people[name]) for name in RECIPIENTS)
-        if not people["to"] or count > limits.mail_recipients:
+        mail: dict[str, Any] = {name: addresses(values.get(name), name) for name in (*RECIPIENTS, "reply_to")}
+        count = sum(len(mail[name]) for name in RECIPIENTS)
+        if not mail["to"] or count > limits.mail_recipients:
             raise MailInvalid(
                 f"{step.title}: {count} recipients; a mail has 1 to {limits.mail_recipients}, one of them in `to`.",
                 field="to",
             )
-        message = EmailMessage(
-            subject=_subject(values["subject"], step),
-            body=_text(values["body"], limits.mail_bytes, "body"),
-            from_email=sender,
-            to=people["to"],
-            cc=people["cc"],
-            bcc=people["bcc"],
-            reply_to=people["reply_to"],
-            headers={
-                "Message-ID": f"<{uuid5(context.run.id, context.path)}@{parseaddr(sender)[1].rpartition('@')[2]}>",
-                "Auto-Submitted": "auto-generated",
-            },
-        )
+        mail |= {
+            "from": sender,
+            "subject": _subject(values["subject"], step),
+            "body": _text(values["body"], limits.mail_bytes, "body"),
+            "attachment": None,
+        }
         if config["attachment"] is not None:
             wanted = config["attachment"]
             value = scope.evaluate({"value": wanted["value"]})["value"]
             content = _text(attachment_text(value, wanted["format"]), limits.mail_bytes, "attachment.value")
+            mail["attachment"] = {"name": wanted["name"], "type": TYPES[wanted["format"]], "content": content}
+        return EffectDraft("mail", config["sender"] or sender, mail, summary={"recipients": count})
+
+    def run(self, context: StepContext, step: ProcessStep, scope: Scope) -> StepOutcome:
+        """{message_id, recipients, refused: [{address, reason}]}."""
+        draft = self.draft(step, scope)
+        mail, count = draft.payload, draft.summary["recipients"]
+        prior = find_prior(context.run, context.path, draft)
+        if prior.confirmed is not None:
+            return repeat_outcome(context, draft, prior.confirmed)
+        message_id = f"<{prior.key}@{parseaddr(mail['from'])[1].rpartition('@')[2]}>"
+        message = EmailMessage(
+            subject=mail["subject"],
+            body=mail["body"],
+            from_email=mail["from"],
+            **{name: mail[name] for name in (*RECIPIENTS, "reply_to")},
+            headers={"Message-ID": message_id, "Auto-Submitted": "auto-generated"},
+        )
+        if mail["attachment"] is not None:
+            content = mail["attachment"]["content"].encode("utf-8", "replace")
             # As bytes: text that is attached as application/json would lose its encoding.
-            message.attach(wanted["name"], content.encode("utf-8", "replace"), TYPES[wanted["format"]])
-        count_mail(limits.mails_per_hour)
-        context.tick(force=True)  # nothing is sent any more once the step belongs to somebody else
-        refused = deliver(message, time_limit_s=context.remaining_s())
+            message.attach(mail["attachment"]["name"], content, mail["attachment"]["type"])
+        count_mail(engine_limits().mails_per_hour)
+        # From here on nothing is sent once the step belongs to somebody else. It may go twice, under one Message-ID.
+        effect = announce_effect(context, draft, prior, repeatable=True)
+        with sending(context, effect):
+            refused = deliver(message, time_limit_s=context.remaining_s())
         for address, reason in refused.items():
             context.log("warning", f"{step.title}: {address} was refused: {reason}", address=address)
+        output = {
+            "message_id": message_id,
+            "recipients": count - len(refused),
+            "refused": [{"address": address, "reason": reason} for address, reason in sorted(refused.items())],
+        }
         return StepOutcome(
-            output={
-                "message_id": message.extra_headers["Message-ID"],
-                "recipients": count - len(refused),
-                "refused": [{"address": address, "reason": reason} for address, reason in sorted(refused.items())],
-            },
+            output=output,
             detail=f"Sent to {count - len(refused)} of {count} recipients." if refused else f"Sent to {count}.",
+            commit=lambda: confirm_effect(effect.pk, output, message_id),
         )
 
 
