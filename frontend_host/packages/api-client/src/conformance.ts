@@ -50,6 +50,8 @@ export const conforms: {
   preview: Fits<Documented["Preview"], T.Preview>;
   version: Fits<Documented["VersionSummary"], T.FlowVersion>;
   capture: Fits<Documented["Capture"], T.Capture>;
+  consumer: Fits<Documented["Consumer"], T.Consumer>;
+  deadLetter: Fits<Documented["DeadLetterDetail"], T.DeadLetterDetail>;
 } = {
   connection: true,
   circuit: true,
@@ -82,4 +84,6 @@ export const conforms: {
   preview: true,
   version: true,
   capture: true,
+  consumer: true,
+  deadLetter: true,
 };

@@ -256,6 +256,22 @@ export function createResources(http: Http) {
       measure: (id: string) => http.post<T.Capture>(`/captures/${enc(id)}/measure`),
       remove: (id: string, force: boolean) => http.delete(`/captures/${enc(id)}${force ? "?force=true" : ""}`),
     },
+    consumers: {
+      list: (query: Query, call?: CallOptions) => http.get<Page<T.Consumer>>("/consumers", query, call),
+      get: (id: string, call?: CallOptions) => http.get<T.Consumer>(`/consumers/${enc(id)}`, {}, call),
+      create: (body: T.ConsumerInput) => http.post<T.Consumer>("/consumers", body),
+      pause: (id: string, reason: string) => http.post<T.Consumer>(`/consumers/${enc(id)}/pause`, { reason }),
+      resume: (id: string) => http.post<T.Consumer>(`/consumers/${enc(id)}/resume`),
+      delete: (id: string) => http.delete(`/consumers/${enc(id)}`),
+      letters: (id: string, query: Query, call?: CallOptions) =>
+        http.get<Page<T.DeadLetter>>(`/consumers/${enc(id)}/dead-letters`, query, call),
+      redeliverAll: (id: string) => http.post<{ redelivered: number; dead: number }>(`/consumers/${enc(id)}/redeliver`),
+    },
+    deadLetters: {
+      get: (id: string, call?: CallOptions) => http.get<T.DeadLetterDetail>(`/dead-letters/${enc(id)}`, {}, call),
+      redeliver: (id: string) => http.post<T.DeadLetter>(`/dead-letters/${enc(id)}/redeliver`),
+      discard: (id: string) => http.post<T.DeadLetter>(`/dead-letters/${enc(id)}/discard`),
+    },
     audit: (query: Query, call?: CallOptions) => http.get<Page<T.AuditEntry>>("/audit", query, call),
   };
 }

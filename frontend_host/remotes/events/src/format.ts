@@ -1,3 +1,5 @@
+import type { Consumer } from "@portal/api-client";
+
 const OWN_PREFIX = "com.analytics-portal.";
 
 /** The portal's own types without their common beginning. */
@@ -62,4 +64,11 @@ export function indent(text: string): string {
 /** Types typed into one box, by commas, spaces or lines. */
 export function toTypes(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
+}
+
+/** The state of a consumer that matters most: paused, failing, connected, or on its way. */
+export function healthOf(row: Consumer): string {
+  if (row.status !== "active") return row.status;
+  if (row.failures > 0) return "failing";
+  return row.connected_at ? "connected" : "connecting";
 }

@@ -1,5 +1,6 @@
 import { defineRemote, Empty, Link, matchRoute, Page, useMfe } from "@portal/ui";
 import { CaptureSection } from "./CaptureSection";
+import { ConsumersSection } from "./ConsumersSection";
 import { ExplorerSection } from "./ExplorerSection";
 import styles from "./events.css?inline";
 import { IncomingSection } from "./IncomingSection";
@@ -13,6 +14,7 @@ const SECTIONS = [
   { path: "/events/webhooks", label: "Webhooks out", permission: "webhook:view", body: SubscriptionsSection },
   { path: "/events/incoming", label: "Webhooks in", permission: "webhook:view", body: IncomingSection },
   { path: "/events/captures", label: "Change capture", permission: "capture:view", body: CaptureSection },
+  { path: "/events/consumers", label: "Consumers", permission: "consumer:view", body: ConsumersSection },
 ];
 
 function App() {

@@ -5,6 +5,7 @@ export * from "./connections";
 export * from "./events";
 export * from "./flows";
 export * from "./json";
+export * from "./messaging";
 export * from "./runs";
 export * from "./tasks";
 export * from "./triggers";
