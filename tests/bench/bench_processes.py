@@ -36,9 +36,9 @@ SHARES = {"dbos": 5.0, "celery": 3.0, "prefect": 50.0, "limit": 0.25}
 LATENCY_MS = {"p50_ms": 30.0, "p99_ms": 100.0}
 PEER_FLOWS = {
     "limit": {"1": 200, "32": 2000},
-    "celery": {"1": 60, "32": 320},
-    "dbos": {"1": 60, "32": 320},
-    "prefect": {"1": 5, "32": 32},
+    "celery": {"1": 40, "32": 160},
+    "dbos": {"1": 40, "32": 160},
+    "prefect": {"1": 3, "32": 32},
 }
 FLUSHES = 200
 console = Console(width=120)
