@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -149,6 +150,9 @@ def main() -> None:
     from config.celery import app
     from tests.chaos import roles
 
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        # libfaketime bends the absolute monotonic time of `time.sleep`, which then fails; a wait is not bent.
+        time.sleep = lambda seconds: threading.Event().wait(seconds) and None  # type: ignore[assignment]
     app.loader.import_default_modules()
     app.finalize()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no funeral
