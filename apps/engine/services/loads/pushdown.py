@@ -30,7 +30,6 @@ from apps.expressions.exceptions import NotPushable
 from apps.expressions.services.inputs import to_arrow_rows
 from apps.expressions.services.transpiling import transpile_select
 from apps.expressions.types import quote_name
-from apps.integrations.contracts import FlowDefinition
 from apps.quality.contracts import BrokenRule, RejectedRow
 
 WHOLE_NUMBERS = ("SMALLINT", "INTEGER", "BIGINT")
@@ -133,7 +132,7 @@ class PushdownLoad(StepType):
         relation = _relation(plan, entity, source)
         staging = _Staging(use_writer(context, plan), pushed.over(relation, pushed.accepted_sql), context, plan)
         staging.start()
-        rejected = _Rejected(context, plan, definition, target)
+        rejected = _Rejected(context, plan, mapping, target)
         rejected.keep_all(pushed.over(relation, pushed.rejected_sql))
         staged = staging.wait()
         return _outcome(context, plan, mapping, staged, rejected)
@@ -169,11 +168,13 @@ class _Staging(threading.Thread):
 class _Rejected:
     """Rejected rows on their way from the database to the quarantine."""
 
-    def __init__(self, context: StepContext, plan: LoadPlan, definition: FlowDefinition, target: ConnectorBase) -> None:
+    def __init__(self, context: StepContext, plan: LoadPlan, mapping: FlowMapping, target: ConnectorBase) -> None:
         self._context = context
         self._plan = plan
         self._target = target
-        self._meter = source_meter(definition, plan.source_schema)
+        self._meter = source_meter(mapping.definition, plan.source_schema)
+        # Every control is a column here, so nothing else of a rejected row needs a typed value.
+        self._metered = [item for item in plan.source_schema.fields if item.name in mapping.control_columns]
         self.count = 0
         self.totals: dict[str, str | None] = {}
 
@@ -206,7 +207,7 @@ class _Rejected:
                 for (row_id, _, errors), payload in zip(rows, payloads, strict=True)
             ],
         )
-        table, refused = to_arrow_rows(payloads, self._plan.source_schema.fields)
+        table, refused = to_arrow_rows(payloads, self._metered)
         table = table.append_column(ROW_ID, pa.array([row_id for row_id, _, _ in rows], pa.int64()))
         if refused:
             table = table.filter(pa.array([place not in refused for place in range(len(rows))]))
