@@ -152,7 +152,7 @@ def test_steps_of_other_systems_go_on_meanwhile(rest: Connection) -> None:
     ]
     both = run(process(step("both", "parallel", config={"join": "all", "branches": branches})))
     found = statuses(both)
-    assert (both.status, found["both/down/get"], found["both/up/calm"]) == (RunStatus.WAITING, "parked", "succeeded")
+    assert (both.status, found["both:down/get"], found["both:up/calm"]) == (RunStatus.WAITING, "parked", "succeeded")
 
 
 def test_a_load_waits_without_a_slot_and_goes_on(erp: Any) -> None:

@@ -20,6 +20,7 @@ from apps.events.services.inbound_intake import endpoint_cache
 from apps.events.services.inbound_limits import RateGate, rate_gate
 from apps.tenancy.services.context import tenant_context
 from tests.events.hooks import SYSTEM
+from tests.events.live_helpers import close_connections
 from tests.events.test_inbound import Answer, Door, nowhere, request, run
 
 pytestmark = pytest.mark.committed
@@ -33,6 +34,7 @@ def fresh() -> Iterator[None]:
     yield
     rate_gate.clear()
     endpoint_cache.clear()
+    close_connections()
 
 
 @pytest.fixture

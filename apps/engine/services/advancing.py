@@ -118,6 +118,8 @@ def advance(
 def begin(run: Run, demand: Demand, into: Statements, inherited: Sequence[StepResult] = ()) -> None:
     """Admit and plan a new run under the admission lock, and write its row with all that belongs to it."""
     run.db_now = demand.now
+    for step in inherited:
+        step.due_at = demand.now
     visit = Visit(run, run.db_now, demand=demand, into=into, inherited=inherited)
     visit.settle()
     visit.schedule()

@@ -32,11 +32,22 @@ export function CircuitNotice({ connection, busy, onTry, onChanged }: NoticeProp
     onChanged(saved);
   };
   return (
-    <Notice
-      tone="bad"
-      title={`Calls are stopped after ${circuit.failures} failures in a row.`}
-      actions={
-        <div className="row wrap">
+    <Notice tone="bad" title={`Calls are stopped after ${circuit.failures} failures in a row.`}>
+      <span className="stack gap-3">
+        {circuit.state === "half_open" ? (
+          <span>One call asks at this moment whether it works again.</span>
+        ) : (
+          <span>
+            Steps wait. Next try: <Time value={circuit.next_probe_at} seconds />
+          </span>
+        )}
+        {circuit.last_failure && (
+          <span className="small">
+            Last error, <Time value={circuit.last_failure_at} relative />:{" "}
+            <span className="break">{circuit.last_failure.message}</span> {circuit.last_failure.remedy}
+          </span>
+        )}
+        <span className="row wrap">
           {onTry && (
             <Button small icon="refresh" busy={busy} onClick={onTry}>
               Try now
@@ -47,25 +58,7 @@ export function CircuitNotice({ connection, busy, onTry, onChanged }: NoticeProp
               Allow calls
             </Button>
           )}
-        </div>
-      }
-    >
-      <span className="stack">
-        <span>
-          {circuit.state === "half_open" ? (
-            "One call asks at this moment whether it works again."
-          ) : (
-            <>
-              Steps wait; the next try is at <Time value={circuit.next_probe_at} seconds />.
-            </>
-          )}
         </span>
-        {circuit.last_failure && (
-          <span className="small">
-            Last error, <Time value={circuit.last_failure_at} relative />:{" "}
-            <span className="break">{circuit.last_failure.message}</span> {circuit.last_failure.remedy}
-          </span>
-        )}
       </span>
     </Notice>
   );
