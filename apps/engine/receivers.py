@@ -26,9 +26,10 @@ class WakeWaiters(Subscriber):
     name: ClassVar[str] = "engine.waiters"
     types: ClassVar[tuple[str, ...]] = ("*",)
     from_beginning: ClassVar[bool] = False
+    in_batches: ClassVar[bool] = True
 
     def handle(self, tenant: TenantRef, event: EventRecord) -> None:
-        """One indexed query for events that nobody waits for."""
+        """One indexed query for an event that nobody waits for."""
         meant = Q(correlation__isnull=True) | Q(correlation__in=correlations_of(event))
         for waiter in Waiter.objects.filter(meant, event=name_of(event)).order_by("run_id"):
             run = lock_run(waiter.run_id)
@@ -37,6 +38,14 @@ class WakeWaiters(Subscriber):
                 step.signal = signal_of(event)
                 step.save(update_fields=["signal", "updated_at"])
                 advance_locked(run)
+
+    def handle_batch(self, tenant: TenantRef, events: Sequence[EventRecord]) -> None:
+        """One query for a whole visit when nobody waits for any of its events."""
+        names = {name_of(event) for event in events}
+        waited = set(Waiter.objects.filter(event__in=names).values_list("event", flat=True))
+        for event in events:
+            if name_of(event) in waited:
+                self.handle(tenant, event)
 
 
 class FireTriggers(Subscriber):

@@ -149,6 +149,18 @@ def test_event_with_the_right_correlation_wakes_the_run() -> None:
     assert not Waiter.objects.filter(run=started).exists()
 
 
+def test_events_of_one_visit_wake_each_run_with_its_own(django_assert_num_queries: Any) -> None:
+    definition = process(waiting(), output={"sum": "steps.pay.output.event.data.total"})
+    seven, eight = (run(definition, {"invoice": invoice}) for invoice in (7, 8))
+    events = [("other", "7", 0), ("paid", "8", 1), ("paid", "7", 2), ("paid", "8", 3)]
+    batch = [publish(name, correlation, total=total) for name, correlation, total in events]
+    tenant: Any = require_tenant()
+    WakeWaiters().handle_batch(tenant, batch)
+    assert [work(started).result for started in (seven, eight)] == [{"sum": 2}, {"sum": 1}]
+    with django_assert_num_queries(1):
+        WakeWaiters().handle_batch(tenant, batch)
+
+
 def test_event_that_was_delivered_too_early_is_found_in_the_log() -> None:
     started = run(process(waiting()), {"invoice": 9})
     publish("paid", "9")  # its delivery did not see the waiter yet

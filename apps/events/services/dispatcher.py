@@ -30,7 +30,7 @@ from apps.events.services.lanes import NOTIFY_CHANNEL
 from apps.events.services.leadership import open_listener
 from apps.events.services.signing_keys import reveal_signing_secrets, valid_fields
 from apps.tenancy.choices import TenantStatus
-from apps.tenancy.selectors import get_tenant_by_id
+from apps.tenancy.selectors import get_tenant_lately
 from apps.tenancy.services.context import tenant_context
 
 log = structlog.get_logger(__name__)
@@ -71,6 +71,7 @@ class Dispatcher:
         self._wake: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight: Counter[UUID] = Counter()
+        self._unsettled = 0
         self._failing = 0
         self._secrets: dict[UUID, tuple[tuple[int, str], tuple[str, ...]]] = {}
         self._outcomes: list[tuple[UUID, Outcome]] = []
@@ -180,7 +181,7 @@ class Dispatcher:
             self._mark(tenant_id)
 
     async def _claim(self, tenant_id: UUID) -> list[Claim]:
-        free = self.options.slots - sum(self._in_flight.values())
+        free = self.options.slots - self._in_flight.total()
         if free <= 0:
             # Whoever finishes looks again.
             with self._marks:
@@ -196,7 +197,7 @@ class Dispatcher:
         return claims
 
     def _claim_in(self, tenant_id: UUID, free: int, in_flight: dict[UUID, int], failing: int) -> list[Claim]:
-        tenant = get_tenant_by_id(tenant_id)
+        tenant = get_tenant_lately(str(tenant_id))
         if tenant.status != TenantStatus.ACTIVE:
             return []
         with tenant_context(tenant):
@@ -215,6 +216,16 @@ class Dispatcher:
             result = SendResult(False, error=f"{type(error).__name__}: {error}"[:500])
         self._outcomes.append((tenant_id, Outcome(claim, result)))
         self._settle_soon.set()
+        self._unsettled += 1
+        if result.ok:
+            # The endpoint is free again, while its delivery stays claimed until the outcome is recorded. One that
+            # fails gets nothing more before that.
+            self._let_go(claim)
+
+    def _let_go(self, claim: Claim) -> None:
+        self._in_flight[claim.subscription_id] -= 1
+        if self._in_flight[claim.subscription_id] <= 0:
+            del self._in_flight[claim.subscription_id]
 
     async def _send(self, session: EgressSession, tenant_id: UUID, claim: Claim) -> SendResult:
         target = delivery_targets.find(claim.target)
@@ -238,7 +249,7 @@ class Dispatcher:
 
     async def _settle_all(self) -> None:
         """Record outcomes in groups: those that come together share one commit."""
-        while not (self._stop.is_set() and not self._outcomes and not self._in_flight.total()):
+        while not (self._stop.is_set() and not self._outcomes and not self._unsettled and not self._in_flight.total()):
             try:
                 await asyncio.wait_for(self._settle_soon.wait(), 0.5)
             except TimeoutError:
@@ -253,18 +264,17 @@ class Dispatcher:
                 # A settlement that fails leaves the lease to end: the deliveries are attempted once more.
                 await self._call(_settle_in, tenant_id, outcomes)
             for tenant_id, outcome in batch:
-                claim = outcome.claim
-                self._in_flight[claim.subscription_id] -= 1
-                if self._in_flight[claim.subscription_id] <= 0:
-                    del self._in_flight[claim.subscription_id]
-                self._failing -= claim.is_failing
+                self._unsettled -= 1
+                if not outcome.result.ok:
+                    self._let_go(outcome.claim)
+                self._failing -= outcome.claim.is_failing
                 with self._marks:
                     self._marked.add(tenant_id)
             self._ring()
 
 
 def _settle_in(tenant_id: UUID, outcomes: list[Outcome]) -> int:
-    with tenant_context(get_tenant_by_id(tenant_id)):
+    with tenant_context(get_tenant_lately(str(tenant_id))):
         return settle_attempts(outcomes)
 
 
