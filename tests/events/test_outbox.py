@@ -13,6 +13,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from apps.core.ids import uuid7
+from apps.events.contracts import to_full_type
 from apps.events.exceptions import EventInvalid, EventTypeUnknown
 from apps.events.models import Event
 from apps.events.selectors import to_record
@@ -21,6 +22,8 @@ from apps.events.services.payloads import build_schema, to_json
 from apps.tenancy.exceptions import TenantContextMissing
 from apps.tenancy.services.context import tenant_context
 from tests.events.factories import PROBE, ProbeSent
+
+TESTED = to_full_type("event.tested.v1")
 
 
 def test_an_event_is_a_cloudevent(as_acme: Any) -> None:
@@ -189,14 +192,14 @@ def test_the_second_tenant_has_its_own_log(acme: Any, globex: Any) -> None:
 
 
 def test_many_events_are_appended_in_their_order(as_acme: Any) -> None:
-    events = [NewEvent("event.tested.v1", f'{{"note": "\\"{number}\\""}}', f"t/{number}", "k") for number in range(30)]
+    events = [NewEvent(TESTED, f'{{"note": "\\"{number}\\""}}', f"t/{number}", "k") for number in range(30)]
     append_events(events)
     rows = Event.objects.filter(type="com.analytics-portal.event.tested.v1").order_by("arrival")
     assert [(row.subject, row.data["note"], row.key) for row in rows] == [(f"t/{n}", f'"{n}"', "k") for n in range(30)]
 
 
 def test_one_event_that_is_too_large_keeps_all_of_them_out(as_acme: Any) -> None:
-    large = NewEvent("event.tested.v1", f'{{"note": "{"x" * 70_000}"}}', "t/1", "t/1")
+    large = NewEvent(TESTED, f'{{"note": "{"x" * 70_000}"}}', "t/1", "t/1")
     with pytest.raises(EventInvalid):
-        append_events([NewEvent("event.tested.v1", "{}", "t/0", "t/0"), large])
+        append_events([NewEvent(TESTED, "{}", "t/0", "t/0"), large])
     assert not Event.objects.filter(type__endswith="event.tested.v1").exists()

@@ -64,8 +64,12 @@ def test_viewer_looks_and_changes_nothing(
     expect(page.get_by_text("You may look, not change")).to_be_visible()
     expect(page.get_by_label("Expression for total")).to_be_disabled()
     expect(page.get_by_label("Target field 1")).to_be_disabled()
-    for name in ("Publish", "Deploy", "Run", "Suggest", "Add", "Undo", "More"):
+    for name in ("Publish", "Deploy", "Run", "Suggest", "Add", "Undo"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    page.get_by_role("button", name="More", exact=True).click()
+    looks = ["Runs of this flow", "Triggers of this flow", "Deadline of runs"]
+    expect(page.get_by_role("menuitem")).to_have_text(looks)
+    page.keyboard.press("Escape")
     page.get_by_role("tab", name="Rules").click()
     expect(page.get_by_label("Message of positive_total")).to_be_disabled()
     expect(page.get_by_role("button", name="Add a rule")).to_have_count(0)

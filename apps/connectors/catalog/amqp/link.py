@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ CLIENT = "analytics-integration-portal"
 class _CheckedTransport(SSLTransport):
     """TLS by the portal's own context, whose checks are the same for every broker."""
 
-    def _wrap_socket(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
+    def _wrap_socket(self, sock: Any, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
         return context.wrap_socket(sock, server_hostname=server_hostname)
 
 

@@ -57,7 +57,7 @@ class KafkaLink:
             "request_timeout_ms": REQUEST_MS,
             **_security(config, secrets),
         }
-        self._thread = LoopThread("kafka")
+        self._thread = LoopThread("kafka", denial_ends=True)
 
     def call(self, work: Coroutine[Any, Any, ResultT], *, what: str = "", timeout_s: float = ANSWER_S) -> ResultT:
         """Run a coroutine of the client and wait for it.

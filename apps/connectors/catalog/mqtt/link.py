@@ -5,7 +5,6 @@ uses the link turns its loop.
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from apps.connectors.exceptions import CredentialsRefused, SystemUnavailable, TlsFailed
 from apps.connectors.messaging.settings import build_tls_context
 from apps.core.exceptions import PortalError
-from apps.core.services.egress import ResolvedTarget, resolve_target
+from apps.core.services.egress import ResolvedTarget, open_socket, resolve_target
 
 KEEPALIVE_S = 30
 ANSWER_S = 30.0
@@ -34,10 +33,10 @@ class _PinnedClient(Client):
     target: ResolvedTarget
     tls: ssl.SSLContext
 
-    def _create_socket_connection(self) -> socket.socket:
-        return socket.create_connection((self.target.ip, self.target.port), timeout=self.connect_timeout)
+    def _create_socket_connection(self) -> Any:
+        return open_socket(self.target, timeout_s=self.connect_timeout)
 
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+    def _ssl_wrap_socket(self, tcp_sock: Any) -> ssl.SSLSocket:
         wrapped = self.tls.wrap_socket(tcp_sock, server_hostname=self.target.host, do_handshake_on_connect=False)
         try:
             wrapped.settimeout(self.connect_timeout)

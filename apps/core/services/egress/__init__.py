@@ -12,6 +12,7 @@ from apps.core.services.egress.addresses import (
     ResolvedTarget,
     check_address,
     check_url,
+    open_socket,
     probe,
     resolve_target,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "check_address",
     "check_url",
     "open_session",
+    "open_socket",
     "probe",
     "resolve_target",
 ]

@@ -302,6 +302,15 @@ def _parse_allowance(item: str) -> _Allowance:
         return _Allowance(None, target, port)
 
 
+def open_socket(target: ResolvedTarget, *, timeout_s: float) -> socket.socket:
+    """A TCP connection to a checked target, for clients that take a socket.
+
+    Raises:
+        OSError: nothing answers at this address and port.
+    """
+    return socket.create_connection((target.ip, target.port), timeout=timeout_s)
+
+
 def probe(target: ResolvedTarget, *, timeout_s: float) -> None:
     """Open and close a TCP connection to a checked target.
 
@@ -309,7 +318,7 @@ def probe(target: ResolvedTarget, *, timeout_s: float) -> None:
         HostUnreachable: nothing answers at this address and port.
     """
     try:
-        with socket.create_connection((target.ip, target.port), timeout=timeout_s):
+        with open_socket(target, timeout_s=timeout_s):
             return
     except TimeoutError:
         reason = f"no answer within {timeout_s:g} s"
