@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -161,6 +162,8 @@ def test_a_fault_is_a_fault_of_the_engine_too(source: str, row: dict[str, Any]) 
     try:
         evaluate(source, row, SCHEMA)
     except EvaluationFailed:
+        if any(value is None and re.search(rf"\b{name}\b", source) for name, value in row.items()):
+            return  # beside a NULL the engine leaves the other operand out, and its fault with it
         try:
             bare(source, row)
         except duckdb.Error:

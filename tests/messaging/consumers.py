@@ -27,7 +27,7 @@ from tests.brokers import PASSWORD, USER, Broker
 from tests.connectors.messages import settings_of
 
 SYSTEM = Actor.system("tests")
-WAIT_S = 30.0
+WAIT_S = 90.0
 OPTIONS = RunnerOptions(poll_s=0.05, wait_s=0.1)
 
 

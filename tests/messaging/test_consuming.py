@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
+from apps.engine.choices import ENDED_RUN_STATUSES
 from apps.engine.models import Run, StepResult
 from apps.engine.receivers import FireTriggers
 from apps.engine.services.executing import work_on_run
@@ -210,6 +211,7 @@ def test_a_process_publishes_exact_rows_once_and_reads_them_back(
         put = {"connection": slug, "entity": f"{stream}.a", "rows": rows, "fields": fields, "disposition": "append"}
         get = {"connection": slug, "entity": stream, "columns": ["body"], "limit": 10}
         done = run(process(step("put", "write", config=put), step("get", "read", config=get)))
+        wait_until(lambda: work(done).status in ENDED_RUN_STATUSES, "the end, after passing faults")
         assert done.status == "succeeded", done.error
         assert outputs(done)["put"]["rows"] == 2
         bodies = [json.loads(row["body"]) for row in outputs(done)["get"]["rows"]]
