@@ -162,7 +162,7 @@ def _publication_problems(session: Session, number: int, publication: str, names
             _problem("publication", "publication_options", message, f"ALTER PUBLICATION {quoted} SET ({options});")
         )
     filtered = "rowfilter IS NOT NULL" if number >= 150000 else "false"
-    rows = session.execute(
+    rows = session.execute(  # made of constants: `rowfilter` is a column since version 15
         f"SELECT schemaname || '.' || tablename, {filtered} FROM pg_publication_tables WHERE pubname = %s",  # noqa: S608
         (publication,),
     ).fetchall()

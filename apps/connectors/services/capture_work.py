@@ -78,7 +78,7 @@ class CaptureWorker:
             except PortalError as error:
                 log.warning("capture_stopped", **facts, code=error.code, error=error.message)
                 self._settle(error)
-            except Exception:
+            except Exception:  # a fault of ours, told in the log; one capture's fault must not end the others' process
                 log.exception("capture_fault", **facts)
                 self._settle(
                     SystemUnavailable("The portal could not go on with the capture; it tries again by itself.")

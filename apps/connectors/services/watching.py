@@ -148,6 +148,7 @@ def watch(opened: ConnectorBase, watcher: Watch) -> ConnectorBase:
         watcher.close()
         disconnect()
 
+    # On the instance, on purpose: see the module. mypy knows methods of classes only.
     opened.session = watched_session  # type: ignore[method-assign]
     opened.disconnect = watched_disconnect  # type: ignore[method-assign]
     return opened

@@ -292,7 +292,7 @@ class StepDetailSerializer(StepAttemptSerializer):
     @extend_schema_field(StepInputSerializer(many=True))
     def get_inputs(self, step: StepResult) -> list[dict[str, Any]]:
         """The step's expressions with their values."""
-        return StepInputSerializer(self.context["inputs"], many=True).data  # type: ignore[return-value]
+        return [dict(item) for item in StepInputSerializer(self.context["inputs"], many=True).data]
 
 
 class RunLogSerializer(serializers.ModelSerializer[RunLog]):
