@@ -56,6 +56,10 @@ class Publisher(ABC):
     def check_address(self, address: str) -> str:
         """Why no message can be sent to this address; empty when it can."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Leave. Safe to repeat."""
+
 
 class MessageWriter(Writer):
     """A load whose rows become messages."""

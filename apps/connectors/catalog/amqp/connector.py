@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import amqp
 import pyarrow as pa
 
-from apps.connectors.base import CheckRun, ConnectorBase, MessageSource, Writer
+from apps.connectors.base import CheckRun, MessageSource
 from apps.connectors.catalog.amqp.link import close_link, open_link, translated
 from apps.connectors.catalog.amqp.publisher import AmqpPublisher
 from apps.connectors.catalog.amqp.source import AmqpSource
 from apps.connectors.choices import EntityKind
 from apps.connectors.contracts import (
     CheckResult,
-    ConnectionContext,
     ConsumeRequest,
     EntityPage,
     EntityRef,
     EntitySchema,
-    Manifest,
     ReadRequest,
-    WriteRequest,
     message_schema,
 )
 from apps.connectors.exceptions import EntityGone, NotSupported
-from apps.connectors.messaging.settings import build_tls_context, find_destination, read_destinations
-from apps.connectors.messaging.writer import MessageWriter
+from apps.connectors.messaging.connector import BrokerConnector
+from apps.connectors.messaging.settings import read_destinations
+from apps.connectors.messaging.writer import Publisher
 from apps.core.services.egress import resolve_target
 
 
-class AmqpConnector(ConnectorBase):
+class AmqpConnector(BrokerConnector):
     """Opens a connection for what it is asked: AMQP has no request that is worth keeping one for."""
-
-    def __init__(self, manifest: Manifest, context: ConnectionContext) -> None:
-        """Make a connector that is not connected."""
-        super().__init__(manifest, context)
-        self._secrets: Mapping[str, str] = {}
-        self._publisher: AmqpPublisher | None = None
-
-    def connect(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Take the settings; nothing is opened yet.
-
-        Raises:
-            ConfigInvalid: a destination is incomplete.
-            TlsFailed: the root certificate cannot be read.
-        """
-        read_destinations(config)
-        build_tls_context(config)
-        self.config, self._secrets = dict(config), secrets
-
-    def disconnect(self) -> None:
-        """Close the publishing connection."""
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
 
     def check(self) -> CheckResult:
         """Address, sign-in, then every configured queue and exchange."""
@@ -122,11 +96,9 @@ class AmqpConnector(ConnectorBase):
             remedy="Create a consumer, which keeps each message as an event.",
         )
 
-    def open_writer(self, request: WriteRequest) -> Writer:
-        """A load that publishes to a destination, or to the queue of that name."""
-        if self._publisher is None:
-            self._publisher = AmqpPublisher(self.config, self._secrets)
-        return MessageWriter(request, self._publisher, find_destination(self.config, request.entity))
+    def make_publisher(self) -> Publisher:
+        """See `BrokerConnector.make_publisher`."""
+        return AmqpPublisher(self.config, self._secrets)
 
     def open_consumer(self, request: ConsumeRequest) -> MessageSource:
         """Messages of a queue.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 
-from apps.connectors.base import CheckRun, ConnectorBase, MessageSource, Writer
+from apps.connectors.base import CheckRun, MessageSource
 from apps.connectors.catalog.kafka.link import KafkaLink
 from apps.connectors.catalog.kafka.publisher import KafkaPublisher
 from apps.connectors.catalog.kafka.source import KafkaSource, find_partitions, list_topics, read_topic
@@ -21,42 +20,29 @@ from apps.connectors.contracts import (
     EntitySchema,
     Manifest,
     ReadRequest,
-    WriteRequest,
     message_schema,
 )
+from apps.connectors.messaging.connector import BrokerConnector
 from apps.connectors.messaging.reading import read_batches
-from apps.connectors.messaging.settings import build_tls_context, find_destination, read_destinations
-from apps.connectors.messaging.writer import MessageWriter
+from apps.connectors.messaging.settings import read_destinations
+from apps.connectors.messaging.writer import Publisher
 from apps.core.services.egress import probe, resolve_target
 
 
-class KafkaConnector(ConnectorBase):
+class KafkaConnector(BrokerConnector):
     """One link for looking and reading, one producer; each is opened when it is needed."""
 
     def __init__(self, manifest: Manifest, context: ConnectionContext) -> None:
         """Make a connector that is not connected."""
         super().__init__(manifest, context)
-        self._secrets: Mapping[str, str] = {}
         self._link: KafkaLink | None = None
-        self._publisher: KafkaPublisher | None = None
-
-    def connect(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Take the settings; nothing is opened yet.
-
-        Raises:
-            ConfigInvalid: a destination is incomplete.
-            TlsFailed: the root certificate cannot be read.
-        """
-        read_destinations(config)
-        build_tls_context(config)
-        self.config, self._secrets = dict(config), secrets
 
     def disconnect(self) -> None:
-        """Close the link and the producer."""
-        for one in (self._link, self._publisher):
-            if one is not None:
-                one.close()
-        self._link = self._publisher = None
+        """Close the link and the publisher."""
+        super().disconnect()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def check(self) -> CheckResult:
         """Address, port, then the topics that the user may see."""
@@ -104,11 +90,9 @@ class KafkaConnector(ConnectorBase):
         """Messages of a topic that are there now; positions count from `partition << 40`."""
         return read_batches(read_topic(self._open(), request.entity), request, self.rejected)
 
-    def open_writer(self, request: WriteRequest) -> Writer:
-        """A load that publishes to a destination, or to the topic of that name."""
-        if self._publisher is None:
-            self._publisher = KafkaPublisher(self.config, self._secrets)
-        return MessageWriter(request, self._publisher, find_destination(self.config, request.entity))
+    def make_publisher(self) -> Publisher:
+        """See `BrokerConnector.make_publisher`."""
+        return KafkaPublisher(self.config, self._secrets)
 
     def open_consumer(self, request: ConsumeRequest) -> MessageSource:
         """Messages of a topic.

@@ -7,56 +7,39 @@ from typing import Any
 
 import pyarrow as pa
 
-from apps.connectors.base import CheckRun, ConnectorBase, MessageSource, Writer
+from apps.connectors.base import CheckRun, MessageSource
 from apps.connectors.catalog.mqtt.link import MqttLink
 from apps.connectors.catalog.mqtt.publisher import MqttPublisher
 from apps.connectors.catalog.mqtt.source import MqttSource
 from apps.connectors.choices import EntityKind
 from apps.connectors.contracts import (
     CheckResult,
-    ConnectionContext,
     ConsumeRequest,
     EntityPage,
     EntityRef,
     EntitySchema,
-    Manifest,
     ReadRequest,
-    WriteRequest,
     message_schema,
 )
 from apps.connectors.exceptions import ConfigInvalid, NotSupported
-from apps.connectors.messaging.settings import build_tls_context, find_destination, read_destinations
-from apps.connectors.messaging.writer import MessageWriter
+from apps.connectors.messaging.connector import BrokerConnector
+from apps.connectors.messaging.settings import read_destinations
+from apps.connectors.messaging.writer import Publisher
 from apps.core.services.egress import resolve_target
 
 
-class MqttConnector(ConnectorBase):
+class MqttConnector(BrokerConnector):
     """Opens a connection for what it is asked."""
 
-    def __init__(self, manifest: Manifest, context: ConnectionContext) -> None:
-        """Make a connector that is not connected."""
-        super().__init__(manifest, context)
-        self._secrets: Mapping[str, str] = {}
-        self._publisher: MqttPublisher | None = None
-
     def connect(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Take the settings; nothing is opened yet.
+        """As every broker's.
 
         Raises:
-            ConfigInvalid: a destination is incomplete, or a topic filter is malformed.
-            TlsFailed: the root certificate cannot be read.
+            ConfigInvalid: a topic filter is malformed, too.
         """
-        read_destinations(config)
-        build_tls_context(config)
+        super().connect(config, secrets)
         for index, topic in enumerate(config.get("topics") or []):
             check_filter(topic, f"config.topics[{index}]")
-        self.config, self._secrets = dict(config), secrets
-
-    def disconnect(self) -> None:
-        """Close the publishing connection."""
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
 
     def check(self) -> CheckResult:
         """Address and sign-in. MQTT tells rights only when a topic is used."""
@@ -95,11 +78,9 @@ class MqttConnector(ConnectorBase):
             remedy="Create a consumer, which keeps each message as an event.",
         )
 
-    def open_writer(self, request: WriteRequest) -> Writer:
-        """A load that publishes to a destination, or to the topic of that name."""
-        if self._publisher is None:
-            self._publisher = MqttPublisher(self.config, self._secrets)
-        return MessageWriter(request, self._publisher, find_destination(self.config, request.entity))
+    def make_publisher(self) -> Publisher:
+        """See `BrokerConnector.make_publisher`."""
+        return MqttPublisher(self.config, self._secrets)
 
     def open_consumer(self, request: ConsumeRequest) -> MessageSource:
         """Messages of a topic filter.

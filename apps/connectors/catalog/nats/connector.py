@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from apps.connectors.base import CheckRun, ConnectorBase, MessageSource, Writer
+from apps.connectors.base import CheckRun, MessageSource
 from apps.connectors.catalog.nats.link import NatsLink, split_source
 from apps.connectors.catalog.nats.publisher import NatsPublisher
 from apps.connectors.catalog.nats.source import NatsSource, read_stream
@@ -21,44 +21,31 @@ from apps.connectors.contracts import (
     EntitySchema,
     Manifest,
     ReadRequest,
-    WriteRequest,
     message_schema,
 )
+from apps.connectors.messaging.connector import BrokerConnector
 from apps.connectors.messaging.reading import first_position, read_batches
-from apps.connectors.messaging.settings import build_tls_context, find_destination, read_destinations
-from apps.connectors.messaging.writer import MessageWriter
+from apps.connectors.messaging.settings import read_destinations
+from apps.connectors.messaging.writer import Publisher
 from apps.core.services.egress import resolve_target
 
 STREAMS_MOST = 5_000
 
 
-class NatsConnector(ConnectorBase):
+class NatsConnector(BrokerConnector):
     """One link for looking and reading, one for publishing; each is opened when it is needed."""
 
     def __init__(self, manifest: Manifest, context: ConnectionContext) -> None:
         """Make a connector that is not connected."""
         super().__init__(manifest, context)
-        self._secrets: Mapping[str, str] = {}
         self._link: NatsLink | None = None
-        self._publisher: NatsPublisher | None = None
-
-    def connect(self, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Take the settings; nothing is opened yet.
-
-        Raises:
-            ConfigInvalid: a destination is incomplete.
-            TlsFailed: the root certificate cannot be read.
-        """
-        read_destinations(config)
-        build_tls_context(config)
-        self.config, self._secrets = dict(config), secrets
 
     def disconnect(self) -> None:
-        """Close the links."""
-        for one in (self._link, self._publisher):
-            if one is not None:
-                one.close()
-        self._link = self._publisher = None
+        """Close the link and the publisher."""
+        super().disconnect()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def check(self) -> CheckResult:
         """Address, sign-in, JetStream."""
@@ -113,11 +100,9 @@ class NatsConnector(ConnectorBase):
         messages = read_stream(self._open(), request.entity, first_position(request.cursor))
         return read_batches(messages, request, self.rejected)
 
-    def open_writer(self, request: WriteRequest) -> Writer:
-        """A load that publishes to a destination, or to the subject of that name."""
-        if self._publisher is None:
-            self._publisher = NatsPublisher(self.config, self._secrets)
-        return MessageWriter(request, self._publisher, find_destination(self.config, request.entity))
+    def make_publisher(self) -> Publisher:
+        """See `BrokerConnector.make_publisher`."""
+        return NatsPublisher(self.config, self._secrets)
 
     def open_consumer(self, request: ConsumeRequest) -> MessageSource:
         """Messages of a stream, or of `stream/subject`.
