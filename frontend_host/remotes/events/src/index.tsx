@@ -1,4 +1,5 @@
 import { defineRemote, Empty, Link, matchRoute, Page, useMfe } from "@portal/ui";
+import { useEffect, useRef } from "react";
 import { CaptureSection } from "./CaptureSection";
 import { ConsumersSection } from "./ConsumersSection";
 import { ExplorerSection } from "./ExplorerSection";
@@ -19,14 +20,20 @@ const SECTIONS = [
 
 function App() {
   const { location, permissions } = useMfe();
+  const path = location.pathname.replace(/\/+$/, "");
+  const sections = useRef<HTMLElement | null>(null);
+  // A phone shows four of them; the one that is open must be among them.
+  useEffect(() => {
+    const open = path && sections.current?.querySelector<HTMLElement>('[aria-current="page"]');
+    if (open) open.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [path]);
   const one = matchRoute("/events/webhooks/:id", location.pathname);
   if (one) return <SubscriptionPage key={one.id} id={one.id!} />;
-  const path = location.pathname.replace(/\/+$/, "");
   const current = SECTIONS.find((section) => section.path === path);
   const visible = SECTIONS.filter((section) => permissions.has(section.permission));
   return (
     <Page title="Events" lead="What happened, who was told, and what other systems tell us.">
-      <nav className="sections" aria-label="Events">
+      <nav ref={sections} className="sections" aria-label="Events">
         {visible.map((section) => (
           <Link key={section.path} to={section.path} aria-current={section === current ? "page" : undefined}>
             {section.label}
